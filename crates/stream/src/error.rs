@@ -1,0 +1,126 @@
+use std::path::PathBuf;
+
+use stdx::Blame;
+
+/// What can go wrong while a stream runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system refused.
+    #[error("{verb} {}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, `rename`, ...
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A stream of bytes (standard input, a socket) failed.
+    #[error("{verb} {what}")]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        what: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody else holds the task.
+    #[error("task {task} is held by {holder}; wait for it, or stop it")]
+    Held {
+        /// The task's stored name.
+        task: String,
+        /// Who holds it, in its own words.
+        holder: String,
+    },
+    /// Somebody else took the task over: this one must let go.
+    #[error("task {task} was taken over: our claim is {ours}, the ledger's is {theirs}")]
+    Fenced {
+        /// The task's stored name.
+        task: String,
+        /// Our claim.
+        ours: u64,
+        /// The newest claim.
+        theirs: u64,
+    },
+    /// A stored file of ours can't be understood.
+    #[error("{what} at {} can't be understood: {found}", path.display())]
+    Stored {
+        /// What it should be.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+    },
+    /// A server answered in a way that ends the stream.
+    #[error("{what} answered {status}: {reason}")]
+    Refused {
+        /// The URL without its query.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said, and what to do.
+        reason: String,
+    },
+    /// The world is not as the plan needs it.
+    #[error("{0}")]
+    World(String),
+    /// More rows were put aside than `errors.failAfter` allows.
+    #[error("{bad} of {rows} rows were put aside, which is past errors.failAfter; see `headwater quarantine list`")]
+    TooManyBad {
+        /// Rows put aside.
+        bad: u64,
+        /// Rows read.
+        rows: u64,
+    },
+    /// Arrow refused what should have been right.
+    #[error("{what}")]
+    Arrow {
+        /// What was tried.
+        what: &'static str,
+        /// Arrow's answer.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// A promise between our own parts was broken.
+    #[error("a bug of ours: {0}")]
+    House(String),
+}
+
+impl Error {
+    /// A file error, for `map_err`.
+    pub fn file(verb: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { verb, path, source }
+    }
+
+    /// An Arrow error, for `map_err`.
+    pub fn arrow(what: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> Self {
+        move |source| Self::Arrow { what, source }
+    }
+
+    /// Whose part it is.
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Arrow { .. } | Self::House(_) => Blame::House,
+            _ => Blame::World,
+        }
+    }
+
+    /// Whether trying again can't help until somebody acts: the task ends instead of reopening.
+    pub fn is_lasting(&self) -> bool {
+        use std::io::ErrorKind::{NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            Self::File { source, .. } | Self::Io { source, .. } => matches!(
+                source.kind(),
+                StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | NotADirectory
+            ),
+            Self::World(_) => false,
+            _ => true,
+        }
+    }
+}
