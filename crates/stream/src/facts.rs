@@ -1,0 +1,109 @@
+//! How the world is: looked at once, before the plan, and replayable from a file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use arrow::datatypes::SchemaRef;
+use document::Problem;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use stdx::Chain;
+
+use crate::connector;
+use crate::ledger::{Home, Record, StreamRecord};
+use crate::spec::Stream;
+use crate::{Error, World};
+
+/// How the world is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// What each source was seen to hold.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceFacts>,
+    /// What the stream's earlier runs left behind.
+    #[serde(default)]
+    pub ledger: LedgerFacts,
+    /// The folder that relative paths start from.
+    #[serde(default)]
+    pub folder: PathBuf,
+    /// Parts that the caller gives up (`--forget`).
+    #[serde(default)]
+    pub forget: Vec<String>,
+}
+
+/// What a source was seen to hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceFacts {
+    /// What its rows look like, all columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaRef>,
+    /// Files, where it reads files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Their size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// What the stream's earlier runs left behind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerFacts {
+    /// The stream's record in the ledger's home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamRecord>,
+    /// The last record of each task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub records: BTreeMap<String, Record>,
+    /// Other homes that the document implies and that hold a ledger of this stream.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<PathBuf>,
+}
+
+/// Where the document says that the ledger lives, first, and the other places it implies.
+pub fn homes(stream: &Stream, folder: &std::path::Path) -> Vec<Home> {
+    let spec = &stream.spec;
+    let home = |path: PathBuf| Home { home: path, namespace: stream.namespace.clone(), name: stream.name.clone() };
+    let given = spec.commit.url.as_deref().map(|url| connector::files::local_folder(url, folder));
+    let beside = spec.sinks.values().filter_map(|sink| connector::folder_of(sink, folder)).map(|url| url.join("_headwater"));
+    let mut homes = IndexMap::new();
+    for path in given.into_iter().chain(beside).chain([folder.join(".headwater")]) {
+        homes.entry(path.clone()).or_insert_with(|| home(path));
+    }
+    homes.into_values().collect()
+}
+
+/// Looks at the world. Every problem is found, not only the first.
+pub fn facts(stream: &Stream, forget: &[String], world: &World) -> Result<Facts, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut sources = BTreeMap::new();
+    for (name, source) in &stream.spec.sources {
+        match connector::look(source, &format!("spec.sources.{name}"), world) {
+            Ok(facts) => _ = sources.insert(name.clone(), facts),
+            Err(found) => problems.extend(found),
+        }
+    }
+    let ledger = look_at_ledger(stream, world).unwrap_or_else(|error| {
+        problems.push(Problem::at("spec.commit").found(Chain(&error).to_string()).expected("a ledger that can be read"));
+        LedgerFacts::default()
+    });
+    if problems.is_empty() {
+        Ok(Facts { sources, ledger, folder: world.folder.clone(), forget: forget.to_vec() })
+    } else {
+        Err(problems)
+    }
+}
+
+fn look_at_ledger(stream: &Stream, world: &World) -> Result<LedgerFacts, Error> {
+    let homes = homes(stream, &world.folder);
+    let Some((home, others)) = homes.split_first() else { return Ok(LedgerFacts::default()) };
+    let mut elsewhere = Vec::new();
+    for other in others {
+        if other.stream()?.is_some() {
+            elsewhere.push(other.folder());
+        }
+    }
+    Ok(LedgerFacts { stream: home.stream()?, records: home.records()?, elsewhere })
+}

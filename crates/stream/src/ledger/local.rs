@@ -1,0 +1,248 @@
+//! The ledger in a local directory.
+//!
+//! ```text
+//! <home>/<namespace>/<name>/stream.json          uid, generation, containers, shards
+//!                           tasks/<task>/lock        held by flock while the task runs; says by whom
+//!                           tasks/<task>/claim.json  the newest claim
+//!                           tasks/<task>/record.json the newest record
+//! ```
+//! Each file is replaced whole: written beside, synced, renamed, the folder synced. `flock` is given back by the
+//! kernel when the process ends, however it ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Claimed, Error, Ledger, Record};
+
+/// A task's ledger in a local directory. Dropping it lets the task go.
+#[derive(Debug)]
+pub struct LocalLedger {
+    task: String,
+    folder: PathBuf,
+    holder: String,
+    lock: Option<File>,
+    claim: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claim {
+    claim: u64,
+}
+
+impl LocalLedger {
+    /// The ledger of `task` in `folder`; `holder` is how this process names itself to another that is refused.
+    pub fn new(task: impl Into<String>, folder: impl Into<PathBuf>, holder: impl Into<String>) -> Self {
+        Self { task: task.into(), folder: folder.into(), holder: holder.into(), lock: None, claim: 0 }
+    }
+
+    fn lock(&mut self) -> Result<(), Error> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        create_folder(&self.folder)?;
+        let path = self.folder.join("lock");
+        let mut file = open_lock(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Held { task: self.task.clone(), holder: read_holder(&mut file) });
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::File { verb: "lock", path, source }),
+        }
+        file.set_len(0).map_err(Error::file("write", &path))?;
+        file.rewind().and_then(|()| file.write_all(self.holder.as_bytes())).map_err(Error::file("write", &path))?;
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    fn newest_claim(&self) -> Result<u64, Error> {
+        let claim: Option<Claim> = read_json(&self.folder.join("claim.json"), "a claim")?;
+        Ok(claim.map_or(0, |claim| claim.claim))
+    }
+}
+
+impl Ledger for LocalLedger {
+    fn claim(&mut self) -> Result<Claimed, Error> {
+        self.lock()?;
+        let last = last_record(&self.folder)?;
+        self.claim = self.newest_claim()?.max(last.as_ref().map_or(0, |record| record.claim)) + 1;
+        replace(&self.folder.join("claim.json"), &to_json(&Claim { claim: self.claim })?)?;
+        Ok(Claimed { claim: self.claim, last })
+    }
+
+    fn append(&mut self, record: &Record) -> Result<(), Error> {
+        // The lock fences already, unless somebody removed the folder under it; then the claim tells.
+        let theirs = self.newest_claim()?;
+        if theirs != self.claim || self.lock.is_none() {
+            return Err(Error::Fenced { task: self.task.clone(), ours: self.claim, theirs });
+        }
+        replace(&self.folder.join("record.json"), &to_json(record)?)
+    }
+}
+
+/// The newest record in a task's folder.
+pub(crate) fn last_record(folder: &Path) -> Result<Option<Record>, Error> {
+    read_json(&folder.join("record.json"), "a task's record")
+}
+
+/// Who holds the task in `folder`, if anybody does.
+pub(crate) fn holder(folder: &Path) -> Result<Option<String>, Error> {
+    let path = folder.join("lock");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut file = open_lock(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
+        Err(TryLockError::Error(source)) => Err(Error::File { verb: "lock", path, source }),
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, Error> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(Error::file("open", path))
+}
+
+fn read_holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    match file.read_to_string(&mut holder) {
+        Ok(_) if !holder.is_empty() => holder,
+        _ => "another process".into(),
+    }
+}
+
+/// Creates `folder` and its parents, and makes their names durable.
+pub(crate) fn create_folder(folder: &Path) -> Result<(), Error> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folder(parent)?;
+    }
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::file("create folder", folder)(error));
+        }
+        _ => {}
+    }
+    sync_folder(folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in `folder` durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(Error::file("sync folder", folder))
+}
+
+/// Replaces the file at `path` with `bytes`: whole or not at all, durable when it returns.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_folder(folder)?;
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside).map_err(Error::file("create", &beside))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::file("write", &beside))?;
+    std::fs::rename(&beside, path).map_err(Error::file("rename to", path))?;
+    sync_folder(folder)
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| Error::House(format!("a record can't be written as JSON: {error}")))
+}
+
+/// Reads a stored file of ours; `None` where there is none.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<Option<T>, Error> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", path)(error)),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::Stored {
+        what,
+        path: path.into(),
+        found: error.to_string(),
+    })
+}
+
+/// The names in `folder`, sorted; none where there is no such folder.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("list", folder)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::file("list", folder))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::VERSION;
+
+    fn record(claim: u64, sequence: u64) -> Record {
+        Record {
+            version: VERSION,
+            claim,
+            sequence,
+            nonce: format!("{claim}-{sequence}"),
+            at: 0,
+            positions: std::collections::BTreeMap::default(),
+            tokens: std::collections::BTreeMap::default(),
+        }
+    }
+
+    #[test]
+    fn a_second_claimant_is_refused_with_the_holders_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let task = folder.path().join("a/tasks/t-0");
+        let mut first = LocalLedger::new("t-0", &task, "process 1");
+        let mut second = LocalLedger::new("t-0", &task, "process 2");
+        assert_eq!(first.claim().unwrap().claim, 1);
+        let refused = second.claim().unwrap_err().to_string();
+        assert!(refused.contains("t-0") && refused.contains("process 1"), "{refused}");
+        assert_eq!(holder(&task).unwrap().as_deref(), Some("process 1"));
+        drop(first);
+        assert_eq!(holder(&task).unwrap(), None);
+        assert_eq!(second.claim().unwrap().claim, 2);
+    }
+
+    #[test]
+    fn a_claim_returns_the_last_record_and_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = LocalLedger::new("t-0", folder.path(), "me");
+        assert!(ledger.claim().unwrap().last.is_none());
+        ledger.append(&record(1, 1)).unwrap();
+        ledger.append(&record(1, 2)).unwrap();
+        let again = ledger.claim().unwrap();
+        assert_eq!((again.claim, again.last), (2, Some(record(1, 2))));
+    }
+
+    #[test]
+    fn an_append_after_anothers_claim_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ours = LocalLedger::new("t-0", folder.path(), "me");
+        ours.claim().unwrap();
+        // Somebody removed the lock file, so that a second process could claim.
+        std::fs::remove_file(folder.path().join("lock")).unwrap();
+        let mut theirs = LocalLedger::new("t-0", folder.path(), "them");
+        assert_eq!(theirs.claim().unwrap().claim, 2);
+        assert!(matches!(ours.append(&record(1, 1)), Err(Error::Fenced { ours: 1, theirs: 2, .. })));
+        assert!(last_record(folder.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_record_that_was_half_written_is_not_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("record.new"), b"{\"version\":1,").unwrap();
+        let mut ledger = LocalLedger::new("t-0", folder.path(), "me");
+        assert!(ledger.claim().unwrap().last.is_none());
+    }
+}

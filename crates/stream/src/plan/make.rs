@@ -1,0 +1,427 @@
+//! From spec and facts to a plan. Nothing here looks at the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use document::Problem;
+
+use super::{Consumer, Nature, Part, Plan, PlannedSink, PlannedSource, PlannedStep, Promise, Sort, TaskPlan};
+use crate::connector::{self, SinkParts, SourceParts};
+use crate::graph::{From, Graph};
+use crate::prune::{Reads, leaves, prune, union};
+use crate::spec::{Delivery, Stream};
+use crate::step::{Edge, Planned};
+use crate::{Facts, Limit, Position, facts, step};
+
+/// The commit interval where neither the document nor a roll says more.
+const COMMIT_EVERY: Duration = Duration::from_secs(10);
+
+/// What will happen, or every reason why it can't.
+pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
+    let spec = &stream.spec;
+    let graph = Graph::new(spec)?;
+    let full = full_schemas(stream, facts)?;
+    let (first, _) = plan_steps(stream, &graph, &full)?;
+    let reads = source_reads(&graph, &first, full.len());
+    let pruned: Vec<SchemaRef> = full.iter().zip(&reads).map(|(schema, reads)| prune(schema, reads)).collect();
+    let (planned, edges) = plan_steps(stream, &graph, &pruned)?;
+    let parts = plan_sources(stream, facts, &full, &pruned)?;
+    let sinks = plan_sinks(stream, facts, &graph, &edges)?;
+
+    let mut problems = Vec::new();
+    let sources = sources(stream, &graph, parts, &full, pruned);
+    let hosting: Vec<&str> =
+        sinks.iter().filter(|sink| sink.1.sort == Sort::Hosting).map(|sink| sink.0.as_str()).collect();
+    if let [_, second, ..] = hosting[..] {
+        problems.push(
+            Problem::at(format!("spec.sinks.{second}"))
+                .found("a second sink that holds rows and record in its own transaction")
+                .expected("one such sink in a stream, since two transactions can't be one"),
+        );
+    }
+    let promises = promises(stream, &graph, &sources, &sinks, &mut problems);
+    let tasks = tasks(stream, facts, &graph, &sources, &mut problems);
+    check_earlier_runs(stream, facts, &sources, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(assemble(stream, facts, &graph, (sources, planned, sinks), edges, tasks, promises))
+}
+
+type Steps = Vec<Planned>;
+
+fn assemble(
+    stream: &Stream,
+    facts: &Facts,
+    graph: &Graph,
+    (sources, planned, sinks): (Vec<PlannedSource>, Steps, Vec<(String, SinkParts)>),
+    edges: Edges,
+    tasks: Vec<TaskPlan>,
+    promises: Vec<Promise>,
+) -> Plan {
+    let spec = &stream.spec;
+    let home = facts::homes(stream, &facts.folder).swap_remove(0);
+    let roll = sinks.iter().filter_map(|(_, parts)| parts.roll_every).min();
+    let commit_every = spec.commit.every.map_or(roll.unwrap_or(COMMIT_EVERY), document::Duration::get);
+    let warnings = warnings(stream, facts, commit_every, roll);
+    let quarantine = match &spec.quarantine {
+        Some(quarantine) => connector::files::local_folder(&quarantine.url, &facts.folder),
+        None => home.quarantine(),
+    };
+    let steps = spec.steps.iter().zip(planned).enumerate().map(|(number, ((name, step), planned))| PlannedStep {
+        name: name.clone(),
+        from: step.from.names().to_vec(),
+        what: planned.explain.clone(),
+        schema: Arc::clone(&planned.schema),
+        consumers: consumers(graph, From::Step(number)),
+        planned,
+    });
+    let sinks = spec.sinks.values().zip(sinks).enumerate().map(|(number, (sink, (name, parts)))| PlannedSink {
+        name,
+        from: sink.from.names().to_vec(),
+        what: parts.what,
+        format: parts.format,
+        schema: edges.of(graph.sinks[number][0]),
+        sort: parts.sort,
+        open: parts.open,
+    });
+    Plan {
+        name: stream.name.clone(),
+        namespace: stream.namespace.clone(),
+        ledger: home,
+        quarantine,
+        is_bounded: sources.iter().all(|source| source.is_bounded),
+        sources,
+        steps: steps.collect(),
+        sinks: sinks.collect(),
+        tasks,
+        promises,
+        warnings,
+        containers: spec.tasks.containers,
+        commit_every,
+        flush_every: spec.batch.every.get(),
+        batch: Limit { rows: spec.batch.rows as usize, bytes: usize::try_from(spec.batch.bytes.get()).unwrap_or(usize::MAX) },
+        memory_bytes: spec.memory.get(),
+        drain_timeout: spec.drain_timeout.get(),
+        fail_after: spec.errors.fail_after,
+        made_of: Some(Arc::new((stream.clone(), facts.clone()))),
+    }
+}
+
+/// The schemas on the edges behind sources and steps.
+#[derive(Debug)]
+struct Edges {
+    sources: Vec<SchemaRef>,
+    steps: BTreeMap<usize, SchemaRef>,
+}
+
+impl Edges {
+    fn of(&self, from: From) -> SchemaRef {
+        match from {
+            From::Source(number) => Arc::clone(&self.sources[number]),
+            From::Step(number) => Arc::clone(&self.steps[&number]),
+        }
+    }
+}
+
+fn full_schemas(stream: &Stream, facts: &Facts) -> Result<Vec<SchemaRef>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut schemas = Vec::new();
+    for name in stream.spec.sources.keys() {
+        match facts.sources.get(name).and_then(|facts| facts.schema.clone()) {
+            Some(schema) => schemas.push(schema),
+            None => problems.push(
+                Problem::at(format!("spec.sources.{name}"))
+                    .found("nothing that tells what its rows look like")
+                    .expected("facts with a schema of this source"),
+            ),
+        }
+    }
+    if problems.is_empty() { Ok(schemas) } else { Err(problems) }
+}
+
+fn plan_steps(stream: &Stream, graph: &Graph, sources: &[SchemaRef]) -> Result<(Steps, Edges), Vec<Problem>> {
+    let spec = &stream.spec;
+    let mut edges = Edges { sources: sources.to_vec(), steps: BTreeMap::new() };
+    let (mut planned, mut problems) = (BTreeMap::new(), Vec::new());
+    for number in &graph.order {
+        let Some((name, step)) = spec.steps.get_index(*number) else { continue };
+        let known = |from: &From| match from {
+            From::Source(_) => true,
+            From::Step(number) => edges.steps.contains_key(number),
+        };
+        // A step behind one with problems would only repeat them.
+        if !graph.steps[*number].iter().all(known) {
+            continue;
+        }
+        let inputs: Vec<Edge> = step
+            .from
+            .names()
+            .iter()
+            .zip(&graph.steps[*number])
+            .map(|(name, from)| Edge { name: name.clone(), schema: edges.of(*from) })
+            .collect();
+        match step::plan(step, &inputs, &format!("spec.steps.{name}")) {
+            Ok(step) => {
+                edges.steps.insert(*number, Arc::clone(&step.schema));
+                planned.insert(*number, step);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok((planned.into_values().collect(), edges)) } else { Err(problems) }
+}
+
+/// What each source's consumers read of it.
+fn source_reads(graph: &Graph, steps: &Steps, sources: usize) -> Vec<Reads> {
+    let mut reads: Vec<Reads> = vec![Some(BTreeSet::new()); sources];
+    for (inputs, step) in graph.steps.iter().zip(steps) {
+        for (from, read) in inputs.iter().zip(&step.reads) {
+            if let From::Source(number) = from {
+                reads[*number] = union(reads[*number].take(), read);
+            }
+        }
+    }
+    for from in graph.sinks.iter().flatten() {
+        if let From::Source(number) = from {
+            reads[*number] = None;
+        }
+    }
+    reads
+}
+
+fn plan_sources(
+    stream: &Stream,
+    facts: &Facts,
+    full: &[SchemaRef],
+    pruned: &[SchemaRef],
+) -> Result<Vec<SourceParts>, Vec<Problem>> {
+    let (mut parts, mut problems) = (Vec::new(), Vec::new());
+    for ((name, source), (full, pruned)) in stream.spec.sources.iter().zip(full.iter().zip(pruned)) {
+        match connector::plan_source(source, &format!("spec.sources.{name}"), full, pruned, facts) {
+            Ok(planned) => parts.push(planned),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(parts) } else { Err(problems) }
+}
+
+fn plan_sinks(
+    stream: &Stream,
+    facts: &Facts,
+    graph: &Graph,
+    edges: &Edges,
+) -> Result<Vec<(String, SinkParts)>, Vec<Problem>> {
+    let (mut parts, mut problems) = (Vec::new(), Vec::new());
+    for ((name, sink), inputs) in stream.spec.sinks.iter().zip(&graph.sinks) {
+        let path = format!("spec.sinks.{name}");
+        let Some(first) = inputs.first() else { continue };
+        let schema = edges.of(*first);
+        for (other, from) in inputs.iter().zip(sink.from.names()).skip(1) {
+            if edges.of(*other).fields() != schema.fields() {
+                problems.push(
+                    Problem::at(format!("{path}.from"))
+                        .found(format!("`{from}`, whose columns are not those of `{}`", sink.from.names()[0]))
+                        .expected("inputs with the same columns, in the same order and of the same types")
+                        .hint("bring them together in a `sql` step with UNION ALL"),
+                );
+            }
+        }
+        match connector::plan_sink(sink, &path, &schema, &facts.folder) {
+            Ok(planned) => parts.push((name.clone(), planned)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(parts) } else { Err(problems) }
+}
+
+fn sources(
+    stream: &Stream,
+    graph: &Graph,
+    parts: Vec<SourceParts>,
+    full: &[SchemaRef],
+    pruned: Vec<SchemaRef>,
+) -> Vec<PlannedSource> {
+    let names = stream.spec.sources.keys();
+    let planned = names.zip(parts).zip(full.iter().zip(pruned)).enumerate();
+    planned
+        .map(|(number, ((name, parts), (full, schema)))| PlannedSource {
+            name: name.clone(),
+            what: parts.what,
+            format: parts.format,
+            columns_read: leaves(schema.fields()),
+            columns: leaves(full.fields()),
+            schema,
+            nature: parts.nature,
+            shards: parts.shards,
+            is_bounded: parts.is_bounded,
+            consumers: consumers(graph, From::Source(number)),
+            open: parts.open,
+            decode: parts.decode,
+        })
+        .collect()
+}
+
+fn consumers(graph: &Graph, from: From) -> Vec<Consumer> {
+    let of = |inputs: &[Vec<From>], part: fn(usize) -> Part| -> Vec<Consumer> {
+        let each = inputs.iter().enumerate();
+        let slots = |(number, inputs): (usize, &Vec<From>)| {
+            let slots = inputs.iter().enumerate().filter(|(_, input)| **input == from).map(|(slot, _)| slot);
+            slots.map(|slot| Consumer { part: part(number), slot }).collect::<Vec<_>>()
+        };
+        each.flat_map(slots).collect()
+    };
+    let mut consumers = of(&graph.steps, Part::Step);
+    consumers.extend(of(&graph.sinks, Part::Sink));
+    consumers
+}
+
+fn promises(
+    stream: &Stream,
+    graph: &Graph,
+    sources: &[PlannedSource],
+    sinks: &[(String, SinkParts)],
+    problems: &mut Vec<Problem>,
+) -> Vec<Promise> {
+    let mut promises = Vec::new();
+    for ((sink, parts), inputs) in sinks.iter().zip(&graph.sinks) {
+        for number in graph.sources_of(inputs) {
+            let source = &sources[number];
+            let (delivery, because) = match (source.nature, parts.sort) {
+                (Nature::Replayable, Sort::Staged) => (Delivery::ExactlyOnce, "rows become visible with the commit"),
+                (Nature::Replayable, Sort::Hosting) => (Delivery::ExactlyOnce, "rows and record share a transaction"),
+                (Nature::Replayable, Sort::Direct) => (Delivery::AtLeastOnce, "the sink shows rows before the commit"),
+                (Nature::Ephemeral, _) => (Delivery::AtLeastOnce, "from the commit on: the source can't be read again"),
+            };
+            if stream.spec.delivery == Some(Delivery::ExactlyOnce) && delivery == Delivery::AtLeastOnce {
+                problems.push(
+                    Problem::at("spec.delivery")
+                        .found(format!("`exactlyOnce` from `{}` to `{sink}`: {because}", source.name))
+                        .expected("a source that can be read again and a sink that commits")
+                        .hint("leave `delivery` out: each pair then keeps the best it can, and `plan` says which"),
+                );
+            }
+            promises.push(Promise { source: source.name.clone(), sink: sink.clone(), delivery, because });
+        }
+    }
+    promises
+}
+
+fn tasks(
+    stream: &Stream,
+    facts: &Facts,
+    graph: &Graph,
+    sources: &[PlannedSource],
+    problems: &mut Vec<Problem>,
+) -> Vec<TaskPlan> {
+    let mut tasks = Vec::new();
+    for group in graph.groups(sources.len()) {
+        let subgraph = &sources[group[0]].name;
+        let shards = group.iter().map(|number| sources[*number].shards).max().unwrap_or(1);
+        let sinks: Vec<usize> = (0..graph.sinks.len())
+            .filter(|sink| graph.sources_of(&graph.sinks[*sink]).iter().any(|source| group.contains(source)))
+            .collect();
+        for index in 0..shards {
+            let members = group.iter().filter(|number| index < sources[**number].shards);
+            tasks.push(TaskPlan {
+                name: format!("{subgraph}-{index}"),
+                sources: members.map(|number| (*number, index)).collect(),
+                sinks: sinks.clone(),
+                inherited: BTreeMap::new(),
+            });
+        }
+    }
+    inherit(stream, facts, &mut tasks, problems);
+    tasks
+}
+
+/// Positions follow the names of sources: a task that is new takes them over from tasks that are gone.
+fn inherit(stream: &Stream, facts: &Facts, tasks: &mut [TaskPlan], problems: &mut Vec<Problem>) {
+    let known: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
+    let forgotten = |name: &String| facts.forget.contains(name);
+    for (old, record) in &facts.ledger.records {
+        for source in record.positions.keys().filter(|source| !stream.spec.sources.contains_key(*source)) {
+            if !forgotten(source) {
+                problems.push(
+                    Problem::at("spec.sources")
+                        .found(format!("no source `{source}`, which task {old} has read from"))
+                        .expected("every source of the earlier run")
+                        .hint(format!("put it back, or give up its position with `--forget {source}`")),
+                );
+            }
+        }
+        if known.contains(old) || !record.tokens.is_empty() && known.is_empty() {
+            continue;
+        }
+        let index = old.rsplit_once('-').map_or("", |(_, index)| index);
+        for task in tasks.iter_mut().filter(|task| task.name.rsplit_once('-').is_some_and(|(_, own)| own == index)) {
+            let own: Vec<&String> =
+                task.sources.iter().filter_map(|(number, _)| stream.spec.sources.get_index(*number)).map(|(name, _)| name).collect();
+            let positions = record.positions.iter().filter(|(source, _)| own.contains(source));
+            task.inherited.extend(positions.map(|(source, position): (&String, &Position)| (source.clone(), position.clone())));
+        }
+    }
+}
+
+/// What the ledger says that the document contradicts.
+fn check_earlier_runs(stream: &Stream, facts: &Facts, sources: &[PlannedSource], problems: &mut Vec<Problem>) {
+    let Some(record) = &facts.ledger.stream else {
+        for other in &facts.ledger.elsewhere {
+            problems.push(
+                Problem::at("spec.commit.url")
+                    .found(format!("a ledger of this stream in {}", other.display()))
+                    .expected("the ledger where the document says it is")
+                    .hint(format!(
+                        "set `commit.url: {}` to go on from there, or start over with `headwater run --fresh`",
+                        other.ancestors().nth(2).unwrap_or(other).display()
+                    )),
+            );
+        }
+        return;
+    };
+    for source in sources {
+        if let Some(shards) = record.shards.get(&source.name).filter(|shards| **shards != source.shards) {
+            problems.push(
+                Problem::at(format!("spec.sources.{}", source.name))
+                    .found(format!("{} shards", source.shards))
+                    .expected(format!("{shards}, as at the first start: another number would read everything again"))
+                    .hint("put it back, or start over with `headwater run --fresh`"),
+            );
+        }
+    }
+    for (task, old) in &facts.ledger.records {
+        let gone = |sink: &&String| *sink != crate::task::QUARANTINE && !stream.spec.sinks.contains_key(*sink);
+        for sink in old.tokens.keys().filter(gone).filter(|sink| !facts.forget.contains(sink)) {
+            problems.push(
+                Problem::at("spec.sinks")
+                    .found(format!("no sink `{sink}`, for which task {task} has rows prepared"))
+                    .expected("every sink with rows still to be published")
+                    .hint(format!("put it back and run once, or give those rows up with `--forget {sink}`")),
+            );
+        }
+    }
+}
+
+fn warnings(
+    stream: &Stream,
+    facts: &Facts,
+    commit_every: Duration,
+    roll: Option<Duration>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(roll) = roll.filter(|roll| commit_every < *roll) {
+        warnings.push(format!(
+            "commit.every ({commit_every:?}) is shorter than roll.every ({roll:?}): files close at each commit, so expect \
+             about {} times as many, smaller files",
+            (roll.as_secs_f64() / commit_every.as_secs_f64().max(0.001)).round()
+        ));
+    }
+    if facts.ledger.stream.is_some() {
+        for other in &facts.ledger.elsewhere {
+            warnings.push(format!("another ledger of `{}` is in {}; it is not used", stream.name, other.display()));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,451 @@
+//! A task: one loop on one thread, from its sources to its sinks, with a commit between batches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use stdx::{Backoff, Bell, Chain, Level, Stop};
+
+use crate::flow::Flow;
+use crate::ledger::local::LocalLedger;
+use crate::ledger::{Record, VERSION};
+use crate::meter::{PartMeter, StreamMeter};
+use crate::plan::{Plan, TaskPlan};
+use crate::quarantine::Quarantine;
+use crate::{
+    Batch, Claimed, Decode, Error, Input, Ledger, OpenSink, OpenSource, Payload, Position, Read, Rows, Sink, Source,
+    World,
+};
+
+/// The first wait before a task is opened again after a failure.
+const REOPEN_WAIT_FIRST: Duration = Duration::from_millis(200);
+/// The longest wait.
+const REOPEN_WAIT_LONGEST: Duration = Duration::from_secs(30);
+/// Failures in a row, without a commit between them, after which a run that shall end (`--until-idle`, or a source
+/// with an end) gives up. A run without an end goes on trying.
+const REOPEN_TRIES_MAX: u32 = 8;
+/// The key of the quarantine's token in a record. No part can have this name.
+pub(crate) const QUARANTINE: &str = "_quarantine";
+
+/// What a task needs from the container it runs in.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) uid: Arc<str>,
+    pub(crate) world: World,
+    pub(crate) stop: Stop,
+    pub(crate) meter: Arc<StreamMeter>,
+    pub(crate) until_idle: bool,
+    pub(crate) holder: String,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskEnd {
+    /// When the last commit before this run was written, milliseconds since 1970.
+    pub(crate) earlier_commit_at: Option<i64>,
+}
+
+/// Runs a task until its sources end or it is told to stop; opens it again after a failure.
+pub(crate) fn run(task: &TaskPlan, context: &Context) -> Result<TaskEnd, Error> {
+    let bell = Bell::default();
+    context.stop.tell(&bell);
+    let mut backoff = Backoff::exponential(REOPEN_WAIT_FIRST, REOPEN_WAIT_LONGEST);
+    loop {
+        let commits_before = context.meter.snapshot().commits;
+        let error = match attempt(task, context, &bell) {
+            Ok(end) => return Ok(end),
+            Err(error) => error,
+        };
+        if context.meter.snapshot().commits > commits_before {
+            backoff.succeed();
+        }
+        let gives_up = error.is_lasting() || (context.plan.is_bounded && backoff.failures() >= REOPEN_TRIES_MAX);
+        if gives_up || context.stop.level() > Level::Run {
+            return Err(error);
+        }
+        let wait = backoff.fail();
+        tracing::warn!(task = %task.name, error = %Chain(&error), wait_ms = wait.as_millis(), "task failed; opening it again from its last record");
+        let until = context.world.clock.elapsed() + wait;
+        while context.stop.level() == Level::Run && context.world.clock.elapsed() < until {
+            bell.wait(&context.world.clock, Some(until));
+        }
+    }
+}
+
+/// One life of a task, from its claim on.
+fn attempt(task: &TaskPlan, context: &Context, bell: &Bell) -> Result<TaskEnd, Error> {
+    let mut open = Open::new(task, context, bell)?;
+    let earlier_commit_at = open.last_commit_at;
+    loop {
+        match context.stop.level() {
+            Level::Halt => return Ok(TaskEnd { earlier_commit_at }),
+            Level::Drain => break,
+            Level::Run => {}
+        }
+        let turn = open.turn()?;
+        open.commit_if_due(context)?;
+        match turn {
+            Turn::Rows => {}
+            Turn::End => break,
+            Turn::Idle { again } => open.wait(again, context)?,
+        }
+    }
+    open.finish(context)?;
+    Ok(TaskEnd { earlier_commit_at })
+}
+
+enum Turn {
+    Rows,
+    Idle { again: Option<Duration> },
+    End,
+}
+
+struct OpenedSource {
+    number: usize,
+    source: Box<dyn Source>,
+    decode: Option<Box<dyn Decode>>,
+    ended: bool,
+    meter: PartMeter,
+}
+
+/// A task with everything opened under one claim.
+struct Open<'a> {
+    task: &'a TaskPlan,
+    context: Context,
+    bell: &'a Bell,
+    ledger: Option<LocalLedger>,
+    claim: u64,
+    sequence: u64,
+    sources: Vec<OpenedSource>,
+    flow: Flow,
+    quarantine: Quarantine,
+    wider: BTreeMap<usize, SchemaRef>,
+    /// When the first row came that isn't committed.
+    dirty_since: Option<Duration>,
+    /// Whether positions moved since the last record, with or without rows.
+    moved: bool,
+    flushed_at: Duration,
+    pending_tokens: bool,
+    last_commit_at: Option<i64>,
+}
+
+impl<'a> Open<'a> {
+    /// Claims the task, settles what the last record left to do, and opens the sources where it says.
+    fn new(task: &'a TaskPlan, context: &Context, bell: &'a Bell) -> Result<Self, Error> {
+        let plan = &context.plan;
+        let mut sinks: BTreeMap<usize, Box<dyn Sink>> = BTreeMap::new();
+        let mut local = None;
+        // A hosting sink is opened before the claim, since the claim is made in it.
+        let claimed = if let Some(number) = plan.hosting_sink(&task.sinks) {
+            let mut sink = plan.sinks[number].open(open_sink(context, task, number, 0))?;
+            let ledger = sink.ledger().ok_or_else(|| Error::House("a hosting sink has no ledger".into()))?;
+            let claimed = ledger.claim()?;
+            sinks.insert(number, sink);
+            claimed
+        } else {
+            let ledger = LocalLedger::new(&task.name, plan.ledger.task(&task.name), &context.holder);
+            local.insert(ledger).claim()?
+        };
+        let Claimed { claim, last } = claimed;
+        for number in &task.sinks {
+            if !sinks.contains_key(number) {
+                sinks.insert(*number, plan.sinks[*number].open(open_sink(context, task, *number, claim))?);
+            }
+        }
+        let quarantine = Quarantine::open(&plan.quarantine, &context.uid, &task.name, claim, Arc::clone(&context.meter))?;
+        let mut open = Self {
+            task,
+            bell,
+            ledger: local,
+            claim,
+            sequence: last.as_ref().map_or(0, |record| record.sequence),
+            sources: Vec::new(),
+            flow: Flow::new(Arc::clone(plan), sinks, &context.meter)?,
+            quarantine,
+            wider: BTreeMap::new(),
+            dirty_since: None,
+            moved: false,
+            flushed_at: context.world.clock.elapsed(),
+            pending_tokens: false,
+            last_commit_at: last.as_ref().map(|record| record.at),
+            context: context.clone(),
+        };
+        open.settle(last.as_ref())?;
+        open.open_sources(last.as_ref())?;
+        Ok(open)
+    }
+
+    /// Publishes what the last record names and sweeps what no record names.
+    fn settle(&mut self, last: Option<&Record>) -> Result<(), Error> {
+        let none = BTreeMap::new();
+        let tokens = last.map_or(&none, |record| &record.tokens);
+        for (name, token) in tokens {
+            if name == QUARANTINE {
+                self.quarantine.publish(token)?;
+            } else if let Some(sink) = self.flow.sink(name) {
+                sink.publish(token)?;
+            } else {
+                return Err(Error::World(format!(
+                    "the last record of task {} has rows prepared for sink `{name}`, which the document no longer has; \
+                     put the sink back and run once, or give them up with `--forget {name}`",
+                    self.task.name
+                )));
+            }
+        }
+        for (name, sink) in self.flow.sinks() {
+            sink.sweep(tokens.get(name))?;
+        }
+        self.quarantine.sweep(tokens.get(QUARANTINE))
+    }
+
+    fn open_sources(&mut self, last: Option<&Record>) -> Result<(), Error> {
+        for (number, shard) in &self.task.sources {
+            let planned = &self.context.plan.sources[*number];
+            let position = last
+                .and_then(|record| record.positions.get(&planned.name))
+                .or_else(|| self.task.inherited.get(&planned.name))
+                .cloned();
+            let source = planned.open(OpenSource {
+                name: planned.name.as_str().into(),
+                position,
+                shard: (*shard, planned.shards),
+                bell: self.bell.clone(),
+                until_idle: self.context.until_idle,
+                schema: Arc::clone(&planned.schema),
+                world: self.context.world.clone(),
+            })?;
+            let meter = self.context.meter.part(&planned.name);
+            let decode = planned.decoder()?;
+            self.sources.push(OpenedSource { number: *number, source, decode, ended: false, meter });
+        }
+        Ok(())
+    }
+
+    /// Reads once from each source.
+    fn turn(&mut self) -> Result<Turn, Error> {
+        let (mut rows, mut again, mut ended) = (false, None::<Duration>, 0);
+        for index in 0..self.sources.len() {
+            let opened = &mut self.sources[index];
+            if opened.ended {
+                ended += 1;
+                continue;
+            }
+            match opened.source.read(self.context.plan.batch)? {
+                Read::Idle { again: next } => again = [again, next].into_iter().flatten().min(),
+                Read::End => {
+                    opened.ended = true;
+                    self.moved = true;
+                    ended += 1;
+                }
+                read => {
+                    self.take(index, read)?;
+                    rows = true;
+                }
+            }
+            if let Some(lag) = self.sources[index].source.lag() {
+                self.sources[index].meter.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+            }
+        }
+        Ok(match () {
+            () if rows => Turn::Rows,
+            () if ended == self.sources.len() => Turn::End,
+            () => Turn::Idle { again },
+        })
+    }
+
+    /// Decodes what was read and pushes it through.
+    fn take(&mut self, index: usize, read: Read) -> Result<(), Error> {
+        let started = self.context.world.clock.elapsed();
+        self.dirty_since.get_or_insert(started);
+        let source: Arc<str> = self.context.plan.sources[self.sources[index].number].name.as_str().into();
+        match read {
+            Read::Columns(columns, origin) => {
+                let meter = &self.sources[index].meter;
+                meter.rows_in.inc_by(columns.num_rows() as u64);
+                meter.rows_out.inc_by(columns.num_rows() as u64);
+                meter.bytes_in.inc_by(columns.get_array_memory_size() as u64);
+                let payload = Payload::Columns(columns.clone(), origin);
+                let input = Arc::new(Input { source, payload, messages: Rows::Same });
+                self.push(index, Batch { columns, rows: Rows::Same, input })?;
+            }
+            Read::Chunk(chunk) => self.decode(index, source, chunk)?,
+            Read::Bad { chunk, reason } => {
+                self.sources[index].meter.rows_in.inc();
+                self.sources[index].meter.bytes_in.inc_by(chunk.bytes.len() as u64);
+                self.quarantine.put_message(&source, &source, &chunk, 0, &reason)?;
+            }
+            Read::Idle { .. } | Read::End => {}
+        }
+        self.check_bad()?;
+        self.context.meter.batch(self.context.world.clock.elapsed().saturating_sub(started));
+        Ok(())
+    }
+
+    fn decode(&mut self, index: usize, source: Arc<str>, chunk: crate::Chunk) -> Result<(), Error> {
+        self.sources[index].meter.bytes_in.inc_by(chunk.bytes.len() as u64);
+        let mut from = 0;
+        loop {
+            let opened = &mut self.sources[index];
+            let decode = opened.decode.as_mut().ok_or_else(|| Error::House("a chunk came without a format".into()))?;
+            let decoded = decode.decode(&chunk, from)?;
+            let rows = decoded.columns.num_rows() as u64;
+            opened.meter.rows_in.inc_by(rows + decoded.bad.len() as u64);
+            opened.meter.rows_out.inc_by(rows);
+            for bad in &decoded.bad {
+                self.quarantine.put_message(&source, &source, &chunk, bad.row as usize, &bad.reason)?;
+            }
+            if rows > 0 {
+                let input = Input {
+                    source: Arc::clone(&source),
+                    payload: Payload::Chunk(chunk.clone()),
+                    messages: decoded.messages,
+                };
+                self.push(index, Batch { columns: decoded.columns, rows: Rows::Same, input: Arc::new(input) })?;
+            }
+            let Some(wider) = decoded.wider else { return Ok(()) };
+            from = decoded.next;
+            self.widen(index, wider)?;
+        }
+    }
+
+    fn push(&mut self, index: usize, batch: Batch) -> Result<(), Error> {
+        let number = self.sources[index].number;
+        self.flow.push(number, &batch, &mut self.quarantine)
+    }
+
+    /// Plans again for a source whose messages have new fields.
+    fn widen(&mut self, index: usize, wider: SchemaRef) -> Result<(), Error> {
+        let number = self.sources[index].number;
+        self.wider.insert(number, wider);
+        let plan = Arc::new(self.context.plan.widened(&self.wider)?);
+        tracing::info!(source = %plan.sources[number].name, "new fields in the input: the schema is widened");
+        self.flow.replan(Arc::clone(&plan), &self.context.meter)?;
+        for opened in &mut self.sources {
+            opened.decode = plan.sources[opened.number].decoder()?;
+        }
+        self.context.plan = plan;
+        Ok(())
+    }
+
+    fn check_bad(&mut self) -> Result<(), Error> {
+        let Some(limit) = self.context.plan.fail_after else { return Ok(()) };
+        let rows = self.sources.iter().map(|opened| opened.meter.rows_in.get()).sum();
+        let bad = self.context.meter.quarantined_total();
+        if !limit.is_reached(bad, rows) {
+            return Ok(());
+        }
+        // What was put aside is committed first, so that it can be looked at.
+        self.commit()?;
+        Err(Error::TooManyBad { bad, rows })
+    }
+
+    fn commit_if_due(&mut self, context: &Context) -> Result<(), Error> {
+        let Some(since) = self.dirty_since else { return Ok(()) };
+        let now = context.world.clock.elapsed();
+        if now >= self.flushed_at + context.plan.flush_every {
+            self.flow.flush()?;
+            self.flushed_at = now;
+        }
+        if now >= since + context.plan.commit_every || self.flow.wants_commit() {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// The source ran dry: hand on what is buffered, then wait for news, for the next commit, or to stop.
+    fn wait(&mut self, again: Option<Duration>, context: &Context) -> Result<(), Error> {
+        self.flow.flush()?;
+        self.flow.count_bytes();
+        let commit = self.dirty_since.map(|since| since + context.plan.commit_every);
+        let until = [again, commit].into_iter().flatten().min();
+        self.bell.wait(&context.world.clock, until);
+        Ok(())
+    }
+
+    /// Makes what was read and written one step: prepare, append, publish.
+    fn commit(&mut self) -> Result<(), Error> {
+        let clock = self.context.world.clock.clone();
+        let started = clock.elapsed();
+        self.flow.flush()?;
+        let mut tokens = BTreeMap::new();
+        for (name, sink) in self.flow.sinks() {
+            if let Some(token) = sink.prepare(self.sequence + 1)? {
+                tokens.insert(name.to_owned(), token);
+            }
+        }
+        if let Some(token) = self.quarantine.prepare(self.sequence + 1)? {
+            tokens.insert(QUARANTINE.into(), token);
+        }
+        self.append(tokens.clone())?;
+        for (name, token) in &tokens {
+            if name == QUARANTINE {
+                self.quarantine.publish(token)?;
+            } else if let Some(sink) = self.flow.sink(name) {
+                sink.publish(token)?;
+            }
+        }
+        for opened in &mut self.sources {
+            opened.source.committed()?;
+        }
+        self.pending_tokens = !tokens.is_empty();
+        self.dirty_since = None;
+        self.moved = false;
+        self.flow.count_bytes();
+        let at = clock.now().millis();
+        self.context.meter.committed(at, clock.elapsed().saturating_sub(started));
+        tracing::debug!(task = %self.task.name, sequence = self.sequence, "committed");
+        Ok(())
+    }
+
+    fn append(&mut self, tokens: BTreeMap<String, crate::Token>) -> Result<(), Error> {
+        let positions: BTreeMap<String, Position> = self
+            .sources
+            .iter()
+            .map(|opened| (self.context.plan.sources[opened.number].name.clone(), opened.source.position()))
+            .collect();
+        let record = Record {
+            version: VERSION,
+            claim: self.claim,
+            sequence: self.sequence + 1,
+            nonce: format!("{:016x}", fastrand::u64(..)),
+            at: self.context.world.clock.now().millis(),
+            positions,
+            tokens,
+        };
+        if let Some(ledger) = &mut self.ledger {
+            ledger.append(&record)?;
+        } else {
+            let hosted = self.flow.sinks().find_map(|(_, sink)| sink.ledger().map(|ledger| ledger.append(&record)));
+            hosted.ok_or_else(|| Error::House("the hosting sink is gone".into()))??;
+        }
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// The last commit of a task that ends, and a record without tokens behind it: nothing is left to settle.
+    fn finish(&mut self, context: &Context) -> Result<(), Error> {
+        self.flow.flush()?;
+        if self.dirty_since.is_some() || self.moved {
+            self.commit()?;
+        }
+        if self.pending_tokens && self.ledger.is_some() {
+            self.append(BTreeMap::new())?;
+        }
+        tracing::debug!(task = %self.task.name, drained = context.stop.level() > Level::Run, "task ended");
+        Ok(())
+    }
+}
+
+fn open_sink(context: &Context, task: &TaskPlan, number: usize, claim: u64) -> OpenSink {
+    let planned = &context.plan.sinks[number];
+    OpenSink {
+        name: planned.name.as_str().into(),
+        uid: Arc::clone(&context.uid),
+        task: task.name.as_str().into(),
+        claim,
+        schema: Arc::clone(&planned.schema),
+        world: context.world.clone(),
+    }
+}
