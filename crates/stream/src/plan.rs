@@ -11,6 +11,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use document::Problem;
 use serde::{Serialize, Serializer};
+use stdx::Clock;
 
 use crate::ledger::Home;
 use crate::spec::{Delivery, FailAfter, Stream};
@@ -136,8 +137,8 @@ pub struct PlannedStep {
 }
 
 impl PlannedStep {
-    pub(crate) fn open(&self) -> Result<Box<dyn crate::Step>, Error> {
-        self.planned.open()
+    pub(crate) fn open(&self, clock: &Clock) -> Result<Box<dyn crate::Step>, Error> {
+        self.planned.open(clock)
     }
 }
 
