@@ -16,6 +16,8 @@ pub(crate) struct Counts {
     pub(crate) failed: usize,
     /// Marked `#[ignore]`, and so not run.
     pub(crate) ignored: usize,
+    /// Ended at once because their part is missing, as they wrote into the skip file.
+    pub(crate) skipped: usize,
 }
 
 /// One stage that ran.
@@ -88,6 +90,10 @@ impl Report {
         if ci && !self.skips.is_empty() {
             lines.push("with CI=true nothing may be skipped: this run failed".to_owned());
         }
+        let failed: Vec<&str> = self.lines.iter().filter(|line| !line.held).map(|line| line.stage).collect();
+        if !failed.is_empty() {
+            lines.push(format!("FAILED: {}", failed.join(", ")));
+        }
         lines.push(self.sum());
         lines.join("\n")
     }
@@ -95,13 +101,13 @@ impl Report {
     /// A test that lacked its part counts as skipped, not as passed, though the runner saw it end well.
     fn sum(&self) -> String {
         let skipped = self.skips.len();
-        let Some(Counts { passed, failed, ignored }) = self.counts else {
+        let Some(Counts { passed, failed, ignored, skipped: tests_skipped }) = self.counts else {
             let held = self.lines.iter().filter(|line| line.held).count();
             let failed = self.lines.len() - held;
             return format!("stages: {held} passed, {failed} failed, {skipped} skipped");
         };
         let ignored = if ignored == 0 { String::new() } else { format!(", {ignored} ignored") };
-        format!("{} passed, {failed} failed, {skipped} skipped{ignored}", passed.saturating_sub(skipped))
+        format!("{} passed, {failed} failed, {skipped} skipped{ignored}", passed.saturating_sub(tests_skipped))
     }
 }
 
@@ -124,7 +130,7 @@ mod tests {
     fn a_skip_fails_ci_and_is_told_last() {
         let mut report = Report::default();
         report.ended("test", true, Duration::from_millis(1500));
-        report.count(Counts { passed: 5, failed: 0, ignored: 0 });
+        report.count(Counts { passed: 5, skipped: 1, ..Counts::default() });
         report.note("generated alerts".to_owned());
         assert!(report.held(true));
         report.skip("stream::parquet: no Python");

@@ -81,7 +81,7 @@ pub(crate) fn deny(context: &Context) -> Result<PathBuf> {
     let tool = root.join("bin/cargo-deny");
     if !tool.exists() {
         say(format_args!("building cargo-deny {CARGO_DENY} into {}, once", root.display()));
-        let mut install = cargo(context, &["install", "--locked", "--debug", "--quiet", "--root"]);
+        let mut install = cargo(context, &["install", "--locked", "--debug", "--root"]);
         // Outside the caller's target folder: otherwise its profile and ours share a lock for minutes.
         install.arg(&root).arg(format!("cargo-deny@{CARGO_DENY}")).env_remove("CARGO_TARGET_DIR");
         run(&mut install).context("install cargo-deny")?;

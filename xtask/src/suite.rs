@@ -29,18 +29,27 @@ pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
     if let Some(alerts) = &context.alerts {
         tests.env("HEADWATER_ALERTS", alerts);
     }
-    let (counts, ended_well) = count(tests)?;
+    let (mut counts, ended_well) = count(tests)?;
     let told = fs::read_to_string(&skips).with_context(|| format!("read {}", skips.display()))?;
-    for line in told.lines().filter(|line| !line.trim().is_empty()) {
-        match line.strip_prefix("note: ") {
-            Some(note) => report.note(note.to_owned()),
-            None => report.skip(line),
-        }
-    }
+    counts.skipped = tell(report, &told);
     report.count(counts);
     ensure!(ended_well, "{} tests failed, or a test program didn't build or end", counts.failed);
     ensure!(counts.passed > 0, "no test ran");
     Ok(())
+}
+
+/// Hands on what tests wrote into the skip file, and counts those that skipped.
+fn tell(report: &mut Report, told: &str) -> usize {
+    let mut skipped = 0;
+    for line in told.lines().filter(|line| !line.trim().is_empty()) {
+        if let Some(note) = line.strip_prefix("note: ") {
+            report.note(note.to_owned());
+        } else {
+            report.skip(line);
+            skipped += 1;
+        }
+    }
+    skipped
 }
 
 /// Runs the tests, shows what they print, and adds up the closing lines.
@@ -92,6 +101,20 @@ mod tests {
             "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.00s",
         );
         add(&mut counts, "test one ... ok");
-        assert_eq!(counts, Counts { passed: 5, failed: 1, ignored: 1 });
+        assert_eq!(counts, Counts { passed: 5, failed: 1, ignored: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn skips_are_counted_and_notes_are_not() {
+        let mut report = Report::default();
+        assert_eq!(
+            tell(&mut report, "note: generated alerts\n\na: no Python\nb: no Python\nnote: generated alerts\n"),
+            2
+        );
+        let closing = report.closing(false);
+        assert!(
+            closing.contains("note: generated alerts\nskipped: a: no Python\nskipped: b: no Python\n"),
+            "{closing}"
+        );
     }
 }
