@@ -1,5 +1,7 @@
 //! Bytes to columns and back: the seams [`Cut`], [`Decode`] and [`Encode`].
 
+pub mod avro;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
