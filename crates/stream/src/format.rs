@@ -1,7 +1,20 @@
 //! Bytes to columns and back: the seams [`Cut`], [`Decode`] and [`Encode`].
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+pub mod arrow;
+pub(crate) mod base64_text;
+pub(crate) mod bisect;
+pub(crate) mod conform;
+pub mod csv;
+pub(crate) mod guess;
+pub mod json;
+pub(crate) mod lines;
+pub mod messagepack;
+pub mod parquet;
+pub mod schema;
+pub mod text;
+
+use ::arrow::array::RecordBatch;
+use ::arrow::datatypes::SchemaRef;
 
 use crate::{BadRow, Chunk, Error, Reason, Rows};
 
