@@ -18,7 +18,7 @@ use crate::spec::{Delivery, FailAfter, Stream};
 use crate::step::Planned;
 use crate::{Decode, Error, Facts, Limit, OpenSink, OpenSource, Position, Sink, Source};
 
-pub use make::plan;
+pub use make::{check, plan};
 
 /// Opens a source.
 pub type SourceOpener = Arc<dyn Fn(OpenSource) -> Result<Box<dyn Source>, Error> + Send + Sync>;

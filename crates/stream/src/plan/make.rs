@@ -50,6 +50,22 @@ pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     Ok(assemble(stream, facts, &graph, (sources, planned, sinks), edges, tasks, promises))
 }
 
+/// What is wrong with the words of a document, found without looking at the world.
+pub fn check(stream: &Stream) -> Vec<Problem> {
+    let spec = &stream.spec;
+    let mut problems = Graph::new(spec).err().unwrap_or_default();
+    for (name, source) in &spec.sources {
+        problems.extend(connector::source_problems(source, &format!("spec.sources.{name}")));
+    }
+    for (name, step) in &spec.steps {
+        problems.extend(step.kind(&format!("spec.steps.{name}")).err());
+    }
+    for (name, sink) in &spec.sinks {
+        problems.extend(connector::sink_problems(sink, &format!("spec.sinks.{name}")));
+    }
+    problems
+}
+
 type Steps = Vec<Planned>;
 
 fn assemble(
