@@ -14,6 +14,7 @@ mod batch;
 pub mod connector;
 mod error;
 pub mod format;
+mod from;
 pub mod ledger;
 mod memory;
 pub mod step;
@@ -22,6 +23,7 @@ pub use batch::{BadRow, Batch, Chunk, Ends, Input, Origin, Payload, Reason, Reas
 pub use connector::{Limit, OpenSink, OpenSource, Position, Read, Sink, Source, Token, World};
 pub use error::Error;
 pub use format::{Cut, Decode, Decoded, Encode, Scan};
+pub use from::From;
 pub use ledger::{Claimed, Ledger, Record};
 pub use memory::{Lease, Pool};
 pub use step::{Step, Stepped};
