@@ -64,16 +64,21 @@ pub(crate) fn problems(spec: &Spec, path: &str) -> Vec<Problem> {
     for (name, mark) in [("delimiter", spec.delimiter), ("quote", spec.quote)] {
         if !mark.is_ascii() || matches!(mark, '\n' | '\r') {
             let found = format!("`{}`", mark.escape_default());
-            problems.push(Problem::at(format!("{path}.{name}")).found(found).expected("one ASCII character, not a line end"));
+            problems.push(
+                Problem::at(format!("{path}.{name}")).found(found).expected("one ASCII character, not a line end"),
+            );
         }
     }
     if spec.delimiter == spec.quote {
         let found = format!("`{}`, which is the delimiter too", spec.quote);
-        problems.push(Problem::at(format!("{path}.quote")).found(found).expected("another character than the delimiter"));
+        problems
+            .push(Problem::at(format!("{path}.quote")).found(found).expected("another character than the delimiter"));
     }
     if !spec.header && matches!(spec.schema, SchemaSpec::File(_)) {
         let hint = "write the columns in their order, as in schema: {columns: {id: int64}}";
-        problems.push(Problem::at(format!("{path}.schema")).found("a file").expected("columns, as there is no header").hint(hint));
+        problems.push(
+            Problem::at(format!("{path}.schema")).found("a file").expected("columns, as there is no header").hint(hint),
+        );
     }
     if let SchemaSpec::Columns(columns) = &spec.schema
         && let Ok(fields) = columns.fields(path)
@@ -126,7 +131,8 @@ fn texts(names: &[String]) -> Vec<Field> {
 
 fn guess(values: &StringArray) -> DataType {
     let all = |is: fn(&str) -> bool| values.iter().flatten().all(is);
-    let is_padded = |value: &str| value.len() > 1 && value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit());
+    let is_padded =
+        |value: &str| value.len() > 1 && value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit());
     if values.iter().flatten().next().is_none() || values.iter().flatten().any(is_padded) {
         DataType::Utf8
     } else if all(|value| value.parse::<i64>().is_ok()) {

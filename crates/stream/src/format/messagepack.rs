@@ -84,7 +84,9 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
     let mut spans = Spans::default();
     spans.find(sample, 0, |_| true);
     let rows = spans.spans.iter().take(INFERRED_ROWS_MAX);
-    guess::schema(rows.filter_map(|(start, end)| value::read(&sample.bytes[*start..*end]).ok()).map(|row| value::guess(&row)))
+    guess::schema(
+        rows.filter_map(|(start, end)| value::read(&sample.bytes[*start..*end]).ok()).map(|row| value::guess(&row)),
+    )
 }
 
 pub(crate) fn decode(_spec: &Spec, schema: &SchemaRef) -> Result<Box<dyn Decode>, Error> {
