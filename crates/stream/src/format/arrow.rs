@@ -1,7 +1,6 @@
 //! Arrow IPC: batches as they lie in memory.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::sync::Arc;
 
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::{Schema, SchemaRef};
@@ -203,15 +202,10 @@ impl Scan for ArrowScan {
     fn next(&mut self, rows: usize) -> Result<Option<RecordBatch>, Error> {
         let Self { reader, schema, skip, rest } = self;
         rest.next(rows, || {
-            while let Some(batch) = reader.next().map_err(broken)? {
-                let passed = usize::try_from(*skip).unwrap_or(usize::MAX).min(batch.num_rows());
-                *skip -= passed as u64;
-                if passed < batch.num_rows() {
-                    let batch = batch.slice(passed, batch.num_rows() - passed);
-                    return conform(&batch, &Arc::clone(schema)).map(Some).map_err(broken);
-                }
-            }
-            Ok(None)
+            let Some(batch) = reader.next().map_err(broken)? else { return Ok(None) };
+            let passed = usize::try_from(*skip).unwrap_or(usize::MAX).min(batch.num_rows());
+            *skip -= passed as u64;
+            conform(&batch.slice(passed, batch.num_rows() - passed), schema).map(Some).map_err(broken)
         })
     }
 }

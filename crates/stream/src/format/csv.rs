@@ -107,7 +107,7 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
     };
     let mut spans = Spans::default();
     spans.find(sample, 0, is_text);
-    let names = match (&sample.header, spans.spans.first()) {
+    let names = match (&sample.header, spans.places.first()) {
         (Some(header), _) => names(spec, header).map_err(problem)?,
         (None, Some((start, end))) => {
             let first = names(spec, &sample.bytes[*start..*end]).map_err(problem)?;
@@ -115,7 +115,7 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
         }
         (None, None) => return Err(problem("no row".into())),
     };
-    spans.spans.truncate(INFERRED_ROWS_MAX);
+    spans.places.truncate(INFERRED_ROWS_MAX);
     spans.numbers.truncate(INFERRED_ROWS_MAX);
     let texts: SchemaRef = Arc::new(Schema::new(texts(&names)));
     let mut file = File::new(spec, &texts, &names);
@@ -167,6 +167,7 @@ fn builder(spec: &Spec, schema: SchemaRef) -> ReaderBuilder {
     ReaderBuilder::new(schema).with_delimiter(spec.delimiter()).with_quote(spec.quote())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn decode(spec: &Spec, schema: &SchemaRef) -> Result<Box<dyn Decode>, Error> {
     Ok(Box::new(CsvDecode { spec: spec.clone(), schema: schema.clone(), file: None, spans: Spans::default() }))
 }
@@ -184,7 +185,7 @@ impl Decode for CsvDecode {
         let Self { spec, schema, file, spans } = self;
         spans.find(chunk, from, is_text);
         if file.as_ref().is_none_or(|(header, _)| *header != chunk.header) {
-            let names = match (&chunk.header, spans.spans.first()) {
+            let names = match (&chunk.header, spans.places.first()) {
                 (Some(header), _) => names(spec, header),
                 (None, Some((start, end))) => Ok(ordered(spec, schema, &chunk.bytes[*start..*end])),
                 (None, None) => Ok(Vec::new()),
@@ -199,7 +200,7 @@ impl Decode for CsvDecode {
         }
         let Some((_, file)) = file else { return Err(Error::House("no columns of a CSV file".into())) };
         let decoded = bisect::decode(spans, schema, |range| file.attempt(&chunk.bytes, spans, range));
-        if spans.spans.is_empty() {
+        if spans.places.is_empty() {
             self.file = None;
         }
         decoded
@@ -245,7 +246,7 @@ impl File {
         let builder = builder(&self.spec, self.own.clone()).with_batch_size(rows + 1);
         let mut decoder = builder.with_projection(self.read.clone()).build_decoder();
         for at in range {
-            let (start, end) = spans.spans[at];
+            let (start, end) = spans.places[at];
             feed(&mut decoder, &bytes[start..end], rows - (at - first)).map_err(|why| Fault::At(at, why))?;
         }
         let batch = decoder.flush().map_err(fault)?;
@@ -305,6 +306,7 @@ pub(crate) fn encodable(_spec: &Spec, schema: &Schema, path: &str) -> Vec<Proble
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn encode(spec: &Spec, _schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
     Ok(Box::new(CsvEncode { spec: spec.clone(), header: spec.header }))
 }

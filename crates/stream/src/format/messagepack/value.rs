@@ -21,7 +21,7 @@ use serde::{Serialize, Serializer};
 use crate::format::guess::Guess;
 
 /// How deep maps and lists may nest.
-const DEPTH_MAX: usize = 128;
+const DEPTH_MAX: usize = 100;
 
 /// The extension type of timestamps.
 const TIMESTAMP: i8 = -1;
@@ -39,8 +39,8 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, String> {
             0x90..=0x9f => (0, 0, u64::from(marker & 0x0f)),
             0xa0..=0xbf => (0, usize::from(marker & 0x1f), 0),
             0xc4 | 0xd9 => (1, 0, 0),
-            0xc5 | 0xda => (2, 0, 0),
-            0xc6 | 0xdb => (4, 0, 0),
+            0xc5 | 0xda | 0xdc | 0xde => (2, 0, 0),
+            0xc6 | 0xdb | 0xdd | 0xdf => (4, 0, 0),
             0xc7 => (1, 1, 0),
             0xc8 => (2, 1, 0),
             0xc9 => (4, 1, 0),
@@ -49,8 +49,6 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, String> {
             0xca | 0xce | 0xd2 => (0, 4, 0),
             0xcb | 0xcf | 0xd3 => (0, 8, 0),
             0xd4..=0xd8 => (0, (1 << (marker - 0xd4)) + 1, 0),
-            0xdc | 0xde => (2, 0, 0),
-            0xdd | 0xdf => (4, 0, 0),
             0xc1 => return Err("expected a MessagePack value, found the byte 0xc1, which begins none".into()),
         };
         let Some(size) = bytes.get(at..at + size_bytes) else { return Ok(None) };
