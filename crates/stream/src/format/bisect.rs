@@ -29,7 +29,7 @@ pub(crate) fn decode(
     mut attempt: impl FnMut(Range<usize>) -> Result<RecordBatch, Fault>,
 ) -> Result<Decoded, Error> {
     let (mut pieces, mut good, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-    let mut waiting = vec![(0, spans.spans.len())];
+    let mut waiting = vec![(0, spans.places.len())];
     while let Some((first, last)) = waiting.pop() {
         if first == last {
             continue;

@@ -64,16 +64,21 @@ pub(crate) fn problems(spec: &Spec, path: &str) -> Vec<Problem> {
     for (name, mark) in [("delimiter", spec.delimiter), ("quote", spec.quote)] {
         if !mark.is_ascii() || matches!(mark, '\n' | '\r') {
             let found = format!("`{}`", mark.escape_default());
-            problems.push(Problem::at(format!("{path}.{name}")).found(found).expected("one ASCII character, not a line end"));
+            problems.push(
+                Problem::at(format!("{path}.{name}")).found(found).expected("one ASCII character, not a line end"),
+            );
         }
     }
     if spec.delimiter == spec.quote {
         let found = format!("`{}`, which is the delimiter too", spec.quote);
-        problems.push(Problem::at(format!("{path}.quote")).found(found).expected("another character than the delimiter"));
+        problems
+            .push(Problem::at(format!("{path}.quote")).found(found).expected("another character than the delimiter"));
     }
     if !spec.header && matches!(spec.schema, SchemaSpec::File(_)) {
         let hint = "write the columns in their order, as in schema: {columns: {id: int64}}";
-        problems.push(Problem::at(format!("{path}.schema")).found("a file").expected("columns, as there is no header").hint(hint));
+        problems.push(
+            Problem::at(format!("{path}.schema")).found("a file").expected("columns, as there is no header").hint(hint),
+        );
     }
     if let SchemaSpec::Columns(columns) = &spec.schema
         && let Ok(fields) = columns.fields(path)
@@ -102,7 +107,7 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
     };
     let mut spans = Spans::default();
     spans.find(sample, 0, is_text);
-    let names = match (&sample.header, spans.spans.first()) {
+    let names = match (&sample.header, spans.places.first()) {
         (Some(header), _) => names(spec, header).map_err(problem)?,
         (None, Some((start, end))) => {
             let first = names(spec, &sample.bytes[*start..*end]).map_err(problem)?;
@@ -110,7 +115,7 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
         }
         (None, None) => return Err(problem("no row".into())),
     };
-    spans.spans.truncate(INFERRED_ROWS_MAX);
+    spans.places.truncate(INFERRED_ROWS_MAX);
     spans.numbers.truncate(INFERRED_ROWS_MAX);
     let texts: SchemaRef = Arc::new(Schema::new(texts(&names)));
     let mut file = File::new(spec, &texts, &names);
@@ -126,7 +131,8 @@ fn texts(names: &[String]) -> Vec<Field> {
 
 fn guess(values: &StringArray) -> DataType {
     let all = |is: fn(&str) -> bool| values.iter().flatten().all(is);
-    let is_padded = |value: &str| value.len() > 1 && value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit());
+    let is_padded =
+        |value: &str| value.len() > 1 && value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit());
     if values.iter().flatten().next().is_none() || values.iter().flatten().any(is_padded) {
         DataType::Utf8
     } else if all(|value| value.parse::<i64>().is_ok()) {
@@ -161,6 +167,7 @@ fn builder(spec: &Spec, schema: SchemaRef) -> ReaderBuilder {
     ReaderBuilder::new(schema).with_delimiter(spec.delimiter()).with_quote(spec.quote())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn decode(spec: &Spec, schema: &SchemaRef) -> Result<Box<dyn Decode>, Error> {
     Ok(Box::new(CsvDecode { spec: spec.clone(), schema: schema.clone(), file: None, spans: Spans::default() }))
 }
@@ -178,7 +185,7 @@ impl Decode for CsvDecode {
         let Self { spec, schema, file, spans } = self;
         spans.find(chunk, from, is_text);
         if file.as_ref().is_none_or(|(header, _)| *header != chunk.header) {
-            let names = match (&chunk.header, spans.spans.first()) {
+            let names = match (&chunk.header, spans.places.first()) {
                 (Some(header), _) => names(spec, header),
                 (None, Some((start, end))) => Ok(ordered(spec, schema, &chunk.bytes[*start..*end])),
                 (None, None) => Ok(Vec::new()),
@@ -193,7 +200,7 @@ impl Decode for CsvDecode {
         }
         let Some((_, file)) = file else { return Err(Error::House("no columns of a CSV file".into())) };
         let decoded = bisect::decode(spans, schema, |range| file.attempt(&chunk.bytes, spans, range));
-        if spans.spans.is_empty() {
+        if spans.places.is_empty() {
             self.file = None;
         }
         decoded
@@ -239,7 +246,7 @@ impl File {
         let builder = builder(&self.spec, self.own.clone()).with_batch_size(rows + 1);
         let mut decoder = builder.with_projection(self.read.clone()).build_decoder();
         for at in range {
-            let (start, end) = spans.spans[at];
+            let (start, end) = spans.places[at];
             feed(&mut decoder, &bytes[start..end], rows - (at - first)).map_err(|why| Fault::At(at, why))?;
         }
         let batch = decoder.flush().map_err(fault)?;
@@ -299,6 +306,7 @@ pub(crate) fn encodable(_spec: &Spec, schema: &Schema, path: &str) -> Vec<Proble
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn encode(spec: &Spec, _schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
     Ok(Box::new(CsvEncode { spec: spec.clone(), header: spec.header }))
 }

@@ -30,7 +30,7 @@ use self::whole::Whole;
 /// Blank lines are passed over. A line that isn't one whole object, or has a value of another type than its column, is
 /// put aside and the others go on. Fields that are not in the schema are ignored, fields that are missing are null, of
 /// a name that comes twice the last one holds. Numbers may be written as text where the column is a number. Bytes are
-/// base64 text, timestamps are RFC 3339 text (or whole microseconds since 1970). Objects may nest 128 deep.
+/// base64 text, timestamps are RFC 3339 text (or whole microseconds since 1970). Objects may nest 100 deep.
 ///
 /// Written are the same types; numbers that are not finite are written as null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +56,7 @@ pub enum Nulls {
 }
 
 /// How deep objects and lists may nest.
-const DEPTH_MAX: usize = 128;
+const DEPTH_MAX: usize = 100;
 
 pub(crate) fn problems(spec: &Spec, path: &str) -> Vec<Problem> {
     spec.schema.problems(&format!("{path}.schema"))
@@ -77,7 +77,7 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
     }
     let mut spans = Spans::default();
     spans.find(sample, 0, is_text);
-    let rows = spans.spans.iter().take(INFERRED_ROWS_MAX);
+    let rows = spans.places.iter().take(INFERRED_ROWS_MAX);
     guess::schema(rows.filter_map(|(start, end)| serde_json::from_slice(&sample.bytes[*start..*end]).ok()).map(guess))
 }
 
@@ -133,7 +133,7 @@ fn attempt(
     let first = range.start;
     let mut decoder = tape.open(range.len())?;
     for at in range {
-        let (start, end) = spans.spans[at];
+        let (start, end) = spans.places[at];
         let text = &bytes[start..end];
         feed(&mut decoder, text, at - first + 1).map_err(|why| Fault::At(at, why))?;
         whole.check(text).map_err(|why| Fault::At(at, why))?;
@@ -191,14 +191,17 @@ pub(crate) struct Tape {
     pub(crate) schema: SchemaRef,
     /// The schema with text in place of bytes, where there are bytes.
     text: Option<SchemaRef>,
-    decoder: Option<(Decoder, usize)>,
+    decoder: Option<Decoder>,
+    /// Rows that the decoder takes.
+    rows_max: usize,
 }
 
 impl Tape {
     pub(crate) fn new(schema: &SchemaRef) -> Result<Self, Error> {
-        let mut tape = Self { schema: schema.clone(), text: base64_text::text_schema(schema), decoder: None };
+        let mut tape =
+            Self { schema: schema.clone(), text: base64_text::text_schema(schema), decoder: None, rows_max: 1 };
         let decoder = tape.build(1).map_err(Error::arrow("open a JSON decoder"))?;
-        tape.decoder = Some((decoder, 1));
+        tape.decoder = Some(decoder);
         Ok(tape)
     }
 
@@ -208,21 +211,18 @@ impl Tape {
 
     /// A decoder that takes at least `rows` rows.
     pub(crate) fn open(&mut self, rows: usize) -> Result<Decoder, Fault> {
-        match self.decoder.take() {
-            Some((decoder, most)) if most >= rows => {
-                self.decoder = None;
-                Ok(decoder)
-            }
-            _ => self.build(rows.next_power_of_two()).map_err(|error| Fault::Somewhere(error.to_string())),
+        if let Some(decoder) = self.decoder.take().filter(|_| self.rows_max >= rows) {
+            return Ok(decoder);
         }
+        self.rows_max = rows.next_power_of_two();
+        self.build(self.rows_max).map_err(|error| Fault::Somewhere(error.to_string()))
     }
 
     /// The rows that were fed; the decoder is kept for the next.
     pub(crate) fn close(&mut self, mut decoder: Decoder) -> Result<RecordBatch, Fault> {
         let fault = |error: arrow::error::ArrowError| Fault::Somewhere(error.to_string());
-        let rows = decoder.len();
         let batch = decoder.flush().map_err(fault)?;
-        self.decoder = Some((decoder, rows.next_power_of_two()));
+        self.decoder = Some(decoder);
         match batch {
             Some(batch) if self.text.is_some() => base64_text::convert(&batch, &self.schema).map_err(fault),
             Some(batch) => Ok(batch),
@@ -244,6 +244,7 @@ fn is_written(data_type: &DataType) -> bool {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn encode(spec: &Spec, _schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
     Ok(Box::new(JsonEncode { nulls: spec.nulls == Nulls::Write }))
 }

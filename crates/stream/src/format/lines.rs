@@ -33,7 +33,7 @@ impl Cut for Lines {
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
     /// Where each lies, without its line end.
-    pub(crate) spans: Vec<(usize, usize)>,
+    pub(crate) places: Vec<(usize, usize)>,
     /// The number of the message in its chunk, for each.
     pub(crate) numbers: Vec<u32>,
     /// Messages in the chunk.
@@ -43,7 +43,7 @@ pub(crate) struct Spans {
 impl Spans {
     /// Finds the messages; those without any byte that `counts` are left out.
     pub(crate) fn find(&mut self, chunk: &Chunk, from: usize, counts: fn(u8) -> bool) {
-        self.spans.clear();
+        self.places.clear();
         self.numbers.clear();
         self.messages = 0;
         match &chunk.ends {
@@ -77,7 +77,7 @@ impl Spans {
         let number = self.messages;
         self.messages += 1;
         if number >= from && bytes[start..end].iter().any(|byte| counts(*byte)) {
-            self.spans.push((start, end));
+            self.places.push((start, end));
             self.numbers.push(u32::try_from(number).unwrap_or(u32::MAX));
         }
     }
@@ -110,7 +110,7 @@ mod tests {
             let chunk = Chunk { bytes: Bytes::from(bytes), ends: Ends::Lines, header: None, origins };
             let mut spans = Spans::default();
             spans.find(&chunk, 0, |_| true);
-            prop_assert_eq!(&spans.spans, &chunk.ranges());
+            prop_assert_eq!(&spans.places, &chunk.ranges());
         }
     }
 }

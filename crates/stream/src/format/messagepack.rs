@@ -21,7 +21,7 @@ use crate::{Chunk, Cut, Decode, Decoded, Encode, Error, Reason, ReasonCode};
 ///
 /// A value that isn't a map, or has a value of another type than its column, is put aside and the others go on. Keys that
 /// are not in the schema are ignored, keys that are missing are null. Timestamps are the extension type -1, or RFC 3339
-/// text. Maps and lists may nest 128 deep. In a file, bytes that can't be MessagePack end it, as nothing tells where the
+/// text. Maps and lists may nest 100 deep. In a file, bytes that can't be MessagePack end it, as nothing tells where the
 /// next value begins.
 ///
 /// Written are maps with every column, nulls as nil, bytes as bin, timestamps as the extension type; dates, times and
@@ -60,9 +60,8 @@ impl Cut for Values {
             let end = match value::length(&bytes[start..]) {
                 Ok(Some(length)) => start + length,
                 Ok(None) if at_end => bytes.len(),
-                Ok(None) => break,
                 Err(why) if start == 0 => return Err(Reason::new(ReasonCode::Malformed, why)),
-                Err(_) => break,
+                Ok(None) | Err(_) => break,
             };
             let Ok(number) = u32::try_from(end) else { break };
             ends.push(number);
@@ -83,8 +82,10 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
     }
     let mut spans = Spans::default();
     spans.find(sample, 0, |_| true);
-    let rows = spans.spans.iter().take(INFERRED_ROWS_MAX);
-    guess::schema(rows.filter_map(|(start, end)| value::read(&sample.bytes[*start..*end]).ok()).map(|row| value::guess(&row)))
+    let rows = spans.places.iter().take(INFERRED_ROWS_MAX);
+    guess::schema(
+        rows.filter_map(|(start, end)| value::read(&sample.bytes[*start..*end]).ok()).map(|row| value::guess(&row)),
+    )
 }
 
 pub(crate) fn decode(_spec: &Spec, schema: &SchemaRef) -> Result<Box<dyn Decode>, Error> {
@@ -105,7 +106,7 @@ impl Decode for MessagePackDecode {
         bisect::decode(spans, &schema, |range| {
             let mut decoder = tape.open(range.len())?;
             for at in range {
-                let (start, end) = spans.spans[at];
+                let (start, end) = spans.places[at];
                 let row = value::read(&chunk.bytes[start..end]).map_err(|why| Fault::At(at, why))?;
                 value::check(&row, &whole).map_err(|why| Fault::At(at, why))?;
                 let fed = decoder.serialize(&[value::Row(&row)]);
@@ -127,6 +128,7 @@ pub(crate) fn encodable(_spec: &Spec, schema: &Schema, path: &str) -> Vec<Proble
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn encode(_spec: &Spec, _schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
     Ok(Box::new(MessagePackEncode))
 }

@@ -277,23 +277,26 @@ impl Serialize for Columns {
 
 impl<'de> Deserialize<'de> for Columns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Columns;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a map of column names to types, such as {id: int64}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Columns, A::Error> {
-                let mut columns = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    columns.push(entry);
-                }
-                Ok(Columns(columns))
-            }
-        }
         deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// Reads a map without losing its order.
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Columns;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map of column names to types, such as {id: int64}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Columns, A::Error> {
+        let mut columns = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            columns.push(entry);
+        }
+        Ok(Columns(columns))
     }
 }
 
@@ -360,8 +363,14 @@ mod tests {
     fn every_problem_is_named_with_its_path() {
         let text = r#"{"columns": {"a": "integer", "b": {"c": ["int8", "int8"]}, "d": "decimal(2,3)", "e": {}}}"#;
         let spec: SchemaSpec = serde_json::from_str(text).unwrap();
-        let paths: Vec<_> = spec.problems("schema").into_iter().map(|problem| problem.path.to_string()).collect();
+        let paths: Vec<_> = spec.problems("schema").into_iter().map(|problem| problem.path.clone()).collect();
         assert_eq!(paths, ["schema.columns.a", "schema.columns.b.c", "schema.columns.d", "schema.columns.e"]);
+    }
+
+    #[test]
+    fn editors_know_the_shape() {
+        let schema = serde_json::to_value(schemars::schema_for!(SchemaSpec)).unwrap();
+        assert!(schema["$defs"]["ColumnType"]["anyOf"][1]["items"]["$ref"].is_string(), "{schema:#}");
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) fn cut(_spec: &Spec) -> Box<dyn Cut> {
 }
 
 /// The schema, which the rows have no part in.
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn infer(spec: &Spec, _folder: &Path, _sample: &Chunk) -> Result<SchemaRef, Problem> {
     let data_type = match spec.value {
         ValueType::Text => DataType::Utf8,
@@ -68,6 +69,7 @@ pub(crate) fn infer(spec: &Spec, _folder: &Path, _sample: &Chunk) -> Result<Sche
     Ok(Arc::new(Schema::new(vec![Field::new(COLUMN, data_type, true)])))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn decode(spec: &Spec, schema: &SchemaRef) -> Result<Box<dyn Decode>, Error> {
     Ok(Box::new(TextDecode { text: spec.value == ValueType::Text, schema: schema.clone(), spans: Spans::default() }))
 }
@@ -154,6 +156,7 @@ const fn is_bytes(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all formats are opened alike")]
 pub(crate) fn encode(_spec: &Spec, _schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
     Ok(Box::new(TextEncode))
 }

@@ -53,15 +53,8 @@ fn record(bytes: &[u8], delimiter: u8, quote: u8) -> (Option<usize>, usize) {
     loop {
         // At the start of a field: only here does a quote open one.
         if bytes.get(at) == Some(&quote) {
-            at += 1;
-            loop {
-                let Some(close) = memchr(quote, &bytes[at..]) else { return (None, fields) };
-                at += close + 1;
-                if bytes.get(at) != Some(&quote) {
-                    break;
-                }
-                at += 1;
-            }
+            let Some(length) = quoted(&bytes[at..], quote) else { return (None, fields) };
+            at += length;
         }
         match memchr2(delimiter, b'\n', &bytes[at..]) {
             Some(found) if bytes[at + found] == delimiter => {
@@ -71,5 +64,17 @@ fn record(bytes: &[u8], delimiter: u8, quote: u8) -> (Option<usize>, usize) {
             Some(found) => return (Some(at + found + 1), fields),
             None => return (None, fields),
         }
+    }
+}
+
+/// The length of the quoted part that `bytes` begin with; a quote inside of it is written twice.
+fn quoted(bytes: &[u8], quote: u8) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr(quote, &bytes[at..])? + 1;
+        if bytes.get(at) != Some(&quote) {
+            return Some(at);
+        }
+        at += 1;
     }
 }

@@ -34,7 +34,8 @@ fn ids(decoded: &Decoded) -> Vec<i64> {
 fn columns_are_found_by_name_in_each_file() {
     let spec = Spec::default();
     let mut decoder = decode(&spec, &written(r#"{"a": "int64", "b": "string", "c": "bool"}"#)).unwrap();
-    let one = decoder.decode(&chunk(&spec, b"\xef\xbb\xbfa,x,b\n1,2024,\"l\nm\"\r\n\n2,,\"say \"\"hi\"\"\""), 0).unwrap();
+    let one =
+        decoder.decode(&chunk(&spec, b"\xef\xbb\xbfa,x,b\n1,2024,\"l\nm\"\r\n\n2,,\"say \"\"hi\"\"\""), 0).unwrap();
     assert_eq!(ids(&one), [1, 2]);
     assert_eq!(one.columns.column(1).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["l\nm", "say \"hi\""]);
     assert_eq!((one.columns.column(2).null_count(), one.messages.before(1)), (2, 2));
@@ -74,10 +75,16 @@ fn types_are_inferred_from_good_rows() {
 
 #[test]
 fn what_is_written_is_read_back() {
-    let schema = written(r#"{"a": "int64", "s": "string", "b": "bytes", "t": "timestamp", "f": "float64", "d": "decimal(9,2)", "y": "date"}"#);
+    let schema = written(
+        r#"{"a": "int64", "s": "string", "b": "bytes", "t": "timestamp", "f": "float64", "d": "decimal(9,2)", "y": "date"}"#,
+    );
     let json = b"{\"a\":1,\"s\":\"a,\\\"\\n\",\"b\":\"AP8=\",\"t\":\"2024-01-02T03:04:05.000006Z\",\"f\":0.1,\"d\":\"1.25\",\"y\":\"2024-01-02\"}\n{\"a\":2}\n";
     let json = Chunk { ends: Ends::Lines, header: None, ..chunk(&Spec { header: false, ..Spec::default() }, json) };
-    let batch = crate::format::json::decode(&crate::format::json::Spec::default(), &schema).unwrap().decode(&json, 0).unwrap().columns;
+    let batch = crate::format::json::decode(&crate::format::json::Spec::default(), &schema)
+        .unwrap()
+        .decode(&json, 0)
+        .unwrap()
+        .columns;
     assert_eq!(batch.num_rows(), 2);
     let spec = Spec { delimiter: '\t', ..Spec::default() };
     let mut out = Vec::new();
@@ -109,6 +116,6 @@ proptest! {
         let read = Spec { header: false, ..Spec::default() };
         let _ = infer(&read, Path::new("."), &self::chunk(&read, &noise));
         let texts = decode(&spec, &written(r#"{"a": "int64", "b": "string"}"#)).unwrap().decode(&chunk, 0).unwrap();
-        prop_assert_eq!(ids(&texts).first(), Some(&7));
+        prop_assert_eq!(ids(&texts)[0], 7);
     }
 }
