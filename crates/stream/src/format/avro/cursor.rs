@@ -3,9 +3,12 @@
 /// Values without bytes (nulls, empty records) that one message may hold: counts of others are bounded by the bytes.
 pub(super) const EMPTY_VALUES_MAX: usize = 1 << 20;
 
-/// What was wrong, and where.
+/// What was wrong, and where. One word, because every value that is read returns room for it.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct Fault(Box<Wrong>);
+
+#[derive(Debug)]
+struct Wrong {
     at: usize,
     what: String,
     fields: Vec<String>,
@@ -13,20 +16,21 @@ pub(super) struct Fault {
 
 impl Fault {
     /// This fault, seen from the record that holds the field.
-    pub(super) fn within(mut self: Box<Self>, field: &str) -> Box<Self> {
-        self.fields.push(field.to_owned());
+    pub(super) fn within(mut self, field: &str) -> Self {
+        self.0.fields.push(field.to_owned());
         self
     }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "byte {}: ", self.at)?;
-        if !self.fields.is_empty() {
-            let path: Vec<&str> = self.fields.iter().rev().map(String::as_str).collect();
+        let Wrong { at, what, fields } = &*self.0;
+        write!(f, "byte {at}: ")?;
+        if !fields.is_empty() {
+            let path: Vec<&str> = fields.iter().rev().map(String::as_str).collect();
             write!(f, "field `{}`: ", path.join("."))?;
         }
-        f.write_str(&self.what)
+        f.write_str(what)
     }
 }
 
@@ -49,13 +53,13 @@ impl<'a> Cursor<'a> {
 
     /// A fault at this place.
     #[cold]
-    pub(super) fn fault(&self, what: impl Into<String>) -> Box<Fault> {
-        Box::new(Fault { at: self.length - self.rest.len(), what: what.into(), fields: Vec::new() })
+    pub(super) fn fault(&self, what: impl Into<String>) -> Fault {
+        Fault(Box::new(Wrong { at: self.length - self.rest.len(), what: what.into(), fields: Vec::new() }))
     }
 
     /// A whole number, as Avro writes `int`, `long`, counts and lengths.
     #[inline]
-    pub(super) fn long(&mut self) -> Result<i64, Box<Fault>> {
+    pub(super) fn long(&mut self) -> Result<i64, Fault> {
         match self.rest {
             [byte, rest @ ..] if *byte < 0x80 => {
                 self.rest = rest;
@@ -65,14 +69,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn long_slow(&mut self) -> Result<i64, Box<Fault>> {
+    fn long_slow(&mut self) -> Result<i64, Fault> {
         let mut number = 0;
         for (index, byte) in self.rest.iter().take(10).enumerate() {
             number |= u64::from(byte & 0x7f) << (7 * index);
+            if index == 9 && *byte > 1 {
+                break;
+            }
             if *byte < 0x80 {
-                if index == 9 && *byte > 1 {
-                    break;
-                }
                 self.rest = &self.rest[index + 1..];
                 return Ok(unzigzag(number));
             }
@@ -85,14 +89,14 @@ impl<'a> Cursor<'a> {
 
     /// A whole number of 32 bits.
     #[inline]
-    pub(super) fn int(&mut self) -> Result<i32, Box<Fault>> {
+    pub(super) fn int(&mut self) -> Result<i32, Fault> {
         let number = self.long()?;
         i32::try_from(number).map_err(|_| self.fault(format!("the int {number} is longer than 32 bits")))
     }
 
     /// The next `count` bytes.
     #[inline]
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Box<Fault>> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
         match self.rest.split_at_checked(count) {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -104,7 +108,7 @@ impl<'a> Cursor<'a> {
 
     /// The next `N` bytes.
     #[inline]
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Box<Fault>> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         match self.rest.split_first_chunk() {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -116,7 +120,7 @@ impl<'a> Cursor<'a> {
 
     /// A length, then so many bytes.
     #[inline]
-    pub(super) fn blob(&mut self) -> Result<&'a [u8], Box<Fault>> {
+    pub(super) fn blob(&mut self) -> Result<&'a [u8], Fault> {
         let length = self.long()?;
         match usize::try_from(length) {
             Ok(length) => self.take(length),
@@ -126,7 +130,7 @@ impl<'a> Cursor<'a> {
 
     /// A truth value.
     #[inline]
-    pub(super) fn boolean(&mut self) -> Result<bool, Box<Fault>> {
+    pub(super) fn boolean(&mut self) -> Result<bool, Fault> {
         match self.array::<1>()? {
             [0] => Ok(false),
             [1] => Ok(true),
@@ -136,7 +140,7 @@ impl<'a> Cursor<'a> {
 
     /// The head of the next run of items: how many, and how many bytes where the writer says so; 0 at the end.
     #[inline]
-    pub(super) fn items(&mut self, bytes_min: usize) -> Result<(usize, Option<usize>), Box<Fault>> {
+    pub(super) fn items(&mut self, bytes_min: usize) -> Result<(usize, Option<usize>), Fault> {
         let count = self.long()?;
         let mut bytes = None;
         if count < 0 {
@@ -154,7 +158,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Refuses a count that the remaining bytes can't hold.
-    pub(super) fn bounded(&mut self, count: usize, bytes_min: usize) -> Result<(), Box<Fault>> {
+    pub(super) fn bounded(&mut self, count: usize, bytes_min: usize) -> Result<(), Fault> {
         if bytes_min == 0 {
             match self.empty_left.checked_sub(count) {
                 Some(left) => self.empty_left = left,

@@ -148,7 +148,7 @@ impl Read {
 
     /// Reads one value to the end of `column`. After an error the column may hold half a row.
     #[inline]
-    pub(super) fn run(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Box<Fault>> {
+    pub(super) fn run(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
         match (self, &mut column.values) {
             (Self::Optional { null, value }, _) => {
                 let branch = cursor.long()?;
@@ -156,7 +156,7 @@ impl Read {
                     column.push_null();
                     return Ok(());
                 }
-                let last = if *null < 0 { 0 } else { 1 };
+                let last = i64::from(*null >= 0);
                 if !(0..=last).contains(&branch) {
                     return Err(no_branch(cursor, branch, last + 1));
                 }
@@ -183,7 +183,9 @@ impl Read {
             }
             (Self::Record { steps, missing }, Values::Struct(children)) => {
                 run_steps(steps, cursor, children)?;
-                missing.iter().for_each(|child| children[*child].push_null());
+                for child in missing {
+                    children[*child].push_null();
+                }
             }
             (Self::List { item, bytes_min }, Values::List { offsets, item: items }) => {
                 run_items(cursor, *bytes_min, |cursor| item.run(cursor, items))?;
@@ -195,7 +197,7 @@ impl Read {
         Ok(())
     }
 
-    fn run_rare(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Box<Fault>> {
+    fn run_rare(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
         match (self, &mut column.values) {
             (Self::Boolean, Values::Boolean(values)) => values.append(cursor.boolean()?),
             (Self::IntAsFloat, Values::Float32(values)) => values.push(rounded(cursor.long()?)),
@@ -242,7 +244,7 @@ impl Read {
     }
 }
 
-fn run_steps(steps: &[Step], cursor: &mut Cursor<'_>, children: &mut [Column]) -> Result<(), Box<Fault>> {
+fn run_steps(steps: &[Step], cursor: &mut Cursor<'_>, children: &mut [Column]) -> Result<(), Fault> {
     for step in steps {
         match step {
             Step::Read { child, read, name } => {
@@ -260,8 +262,8 @@ fn run_steps(steps: &[Step], cursor: &mut Cursor<'_>, children: &mut [Column]) -
 fn run_items<'a>(
     cursor: &mut Cursor<'a>,
     bytes_min: usize,
-    mut item: impl FnMut(&mut Cursor<'a>) -> Result<(), Box<Fault>>,
-) -> Result<(), Box<Fault>> {
+    mut item: impl FnMut(&mut Cursor<'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     loop {
         let (count, bytes) = cursor.items(bytes_min)?;
         if count == 0 {
@@ -277,7 +279,7 @@ fn run_items<'a>(
 }
 
 /// Reads one branch, nulls in the others, and tells whether it was another than null's.
-fn run_union(branches: &[Branch], cursor: &mut Cursor<'_>, children: &mut [Column]) -> Result<bool, Box<Fault>> {
+fn run_union(branches: &[Branch], cursor: &mut Cursor<'_>, children: &mut [Column]) -> Result<bool, Fault> {
     let branch = cursor.long()?;
     let known = usize::try_from(branch).ok().and_then(|branch| branches.get(branch));
     let Some(chosen) = known else {
@@ -300,7 +302,7 @@ fn run_union(branches: &[Branch], cursor: &mut Cursor<'_>, children: &mut [Colum
 }
 
 #[cold]
-fn no_branch(cursor: &Cursor<'_>, branch: i64, branches: i64) -> Box<Fault> {
+fn no_branch(cursor: &Cursor<'_>, branch: i64, branches: i64) -> Fault {
     cursor.fault(format!("the union has {branches} branches, the value is of branch {branch}"))
 }
 
@@ -314,13 +316,13 @@ fn push_skip(steps: &mut Vec<Step>, skip: Skip, name: String) {
 }
 
 #[inline]
-fn push_bytes(cursor: &Cursor<'_>, offsets: &mut Vec<i32>, data: &mut Vec<u8>, value: &[u8]) -> Result<(), Box<Fault>> {
+fn push_bytes(cursor: &Cursor<'_>, offsets: &mut Vec<i32>, data: &mut Vec<u8>, value: &[u8]) -> Result<(), Fault> {
     data.extend_from_slice(value);
     push_end(cursor, offsets, data.len())
 }
 
 #[inline]
-fn push_end(cursor: &Cursor<'_>, offsets: &mut Vec<i32>, end: usize) -> Result<(), Box<Fault>> {
+fn push_end(cursor: &Cursor<'_>, offsets: &mut Vec<i32>, end: usize) -> Result<(), Fault> {
     match i32::try_from(end) {
         Ok(end) => {
             offsets.push(end);
@@ -359,7 +361,7 @@ fn extended<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     (same_sign && extra.iter().all(|byte| *byte == fill)).then_some(number)
 }
 
-fn duration(cursor: &mut Cursor<'_>) -> Result<IntervalMonthDayNano, Box<Fault>> {
+fn duration(cursor: &mut Cursor<'_>) -> Result<IntervalMonthDayNano, Fault> {
     let [months, days, millis] =
         [u32::from_le_bytes(cursor.array()?), u32::from_le_bytes(cursor.array()?), u32::from_le_bytes(cursor.array()?)];
     match (i32::try_from(months), i32::try_from(days)) {

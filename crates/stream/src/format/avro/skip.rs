@@ -38,7 +38,9 @@ impl Skip {
             },
             Avro::Record(fields) => {
                 let mut steps = Vec::with_capacity(fields.len());
-                fields.iter().for_each(|(_, field)| push(&mut steps, Self::new(field)));
+                for (_, field) in fields {
+                    push(&mut steps, Self::new(field));
+                }
                 Self::Record(steps)
             }
             Avro::Array(item) => {
@@ -62,7 +64,7 @@ impl Skip {
     }
 
     /// Steps over one value.
-    pub(super) fn run(&self, cursor: &mut Cursor<'_>) -> Result<(), Box<Fault>> {
+    pub(super) fn run(&self, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
         match self {
             Self::Bytes(count) => cursor.take(*count).map(drop),
             Self::Number => cursor.long().map(drop),
@@ -78,12 +80,7 @@ impl Skip {
                     (0, _) => return Ok(()),
                     (_, Some(bytes)) => cursor.take(bytes).map(drop)?,
                     (_, None) if *bytes_min == 0 => {}
-                    (count, None) => (0..count).try_for_each(|_| {
-                        if *keyed {
-                            cursor.blob()?;
-                        }
-                        item.run(cursor)
-                    })?,
+                    (count, None) => (0..count).try_for_each(|_| item.run_keyed(*keyed, cursor))?,
                 }
             },
             Self::Union(branches) => {
@@ -98,8 +95,18 @@ impl Skip {
     }
 }
 
+impl Skip {
+    #[inline]
+    fn run_keyed(&self, keyed: bool, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+        if keyed {
+            cursor.blob()?;
+        }
+        self.run(cursor)
+    }
+}
+
 /// Appends a step, as part of the one before where both have a fixed length.
-pub(super) fn push(steps: &mut Vec<Skip>, step: Skip) {
+fn push(steps: &mut Vec<Skip>, step: Skip) {
     match (steps.last_mut(), step) {
         (Some(Skip::Bytes(before)), Skip::Bytes(more)) => *before = before.saturating_add(more),
         (_, step) => steps.push(step),

@@ -77,7 +77,7 @@ fn schema_of(sample: &Chunk) -> SchemaRef {
 }
 
 fn open(full: &SchemaRef, wanted: &SchemaRef) -> Box<dyn Decode> {
-    super::decode(&Spec::default(), full, wanted, Path::new("")).unwrap()
+    decode(&Spec::default(), full, wanted, Path::new("")).unwrap()
 }
 
 /// Decodes all messages of `chunk` with the schema of its first.

@@ -75,7 +75,7 @@ fn the_schema_may_be_in_a_container_beside_bare_messages() {
     let messages = chunk(&[flat("bare", 1), flat_file("container", 2)]);
     let schema = infer(&spec, folder.path(), &messages).unwrap();
     assert_eq!(schema, flat_schema());
-    let decoded = super::super::decode(&spec, &schema, &schema, folder.path()).unwrap().decode(&messages, 0).unwrap();
+    let decoded = decode(&spec, &schema, &schema, folder.path()).unwrap().decode(&messages, 0).unwrap();
     assert_eq!(names(&decoded.columns), ["bare", "container"]);
 }
 

@@ -36,6 +36,11 @@ fn counts_sizes_and_lengths_that_cannot_be_are_bad() {
         fault_of(&[head(FLAT, "null"), block(1, &[long(length), row[1..].to_vec()].concat())].concat());
     }
     fault_of(&[head(FLAT, "null"), block(1, &[0xff; 40])].concat());
+    for length in [-1, 1 << 30, i64::MAX] {
+        let message = [&MAGIC[..], &long(1), &blob(b"avro.schema"), &long(length), b"{}"].concat();
+        assert!(fault_of(&message).reason.message.contains("entry of"));
+        assert!(cut(&Spec::default()).header(&message, false).is_err());
+    }
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn a_cut_off_bare_message_leaves_the_next_alone() {
         for length in 0..body.len() {
             let messages = chunk(&[flat("a", 1), body[..length].to_vec(), flat("c", 3)]);
             let schema = infer(&spec, folder.path(), &messages).unwrap();
-            let decoded = super::super::decode(&spec, &schema, &schema, folder.path()).unwrap().decode(&messages, 0);
+            let decoded = decode(&spec, &schema, &schema, folder.path()).unwrap().decode(&messages, 0);
             let decoded = decoded.unwrap();
             assert_eq!(names(&decoded.columns), ["a", "c"]);
             assert_eq!(decoded.bad[0].row, 1);

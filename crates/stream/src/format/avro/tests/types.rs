@@ -160,3 +160,20 @@ fn a_field_within_a_record_or_a_list_widens_there() {
     assert!(added.is_null(0));
     assert_eq!(added.value(1).to_bits(), 0.5_f64.to_bits());
 }
+
+#[test]
+fn a_union_with_one_type_more_widens() {
+    let of = |branches: &str, body: &[u8]| {
+        let schema =
+            format!(r#"{{"type": "record", "name": "r", "fields": [{{"name": "either", "type": [{branches}]}}]}}"#);
+        [head(&schema, "null"), block(1, body)].concat()
+    };
+    let old = of(r#""string", "long""#, &[long(1), long(6)].concat());
+    let new = of(r#""long", "boolean", "null", "string""#, &[long(1), vec![1]].concat());
+    let messages = chunk(&[old, new]);
+    let schema = schema_of(&messages);
+    let wider = open(&schema, &schema).decode(&messages, 0).unwrap().wider.unwrap();
+    let batch = open(&wider, &wider).decode(&messages, 0).unwrap().columns;
+    let shown = |row| arrow::util::display::array_value_to_string(batch.column(0), row).unwrap();
+    assert_eq!([shown(0), shown(1)], ["{string: , long: 6, boolean: }", "{string: , long: , boolean: true}"]);
+}
