@@ -2,12 +2,12 @@
 //! tasks, commits, quarantine, metrics, drains.
 //!
 //! ```no_run
-//! # use std::sync::Arc; use stream::program::Program;
+//! # use std::sync::Arc; use stream::program::Program; use stream::connector::SinkSpec;
 //! # fn f(schema: arrow::datatypes::SchemaRef, world: stream::World, control: stream::Control,
 //! #   open_source: fn(stream::OpenSource) -> Result<Box<dyn stream::Source>, stream::Error>) -> Result<(), Box<dyn std::error::Error>> {
 //! let plan = Program::new("countdown", world.folder.clone())
 //!     .source("numbers", schema, true, Arc::new(open_source))
-//!     .sink("out", &["numbers"], "stdout: {}")?
+//!     .sink("out", &["numbers"], &SinkSpec { stdout: Some(Default::default()), ..Default::default() })?
 //!     .plan()?;
 //! stream::run(plan, &world, &control)?;
 //! # Ok(()) }
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use document::Problem;
+use stdx::Clock;
 
 use crate::connector::{self, SinkSpec};
 use crate::ledger::Home;
@@ -30,8 +31,8 @@ use crate::spec::{BatchSpec, Delivery};
 use crate::step::Planned;
 use crate::{Error, Limit, Step};
 
-/// Makes a step.
-pub type StepOpener = Arc<dyn Fn() -> Result<Box<dyn Step>, Error> + Send + Sync>;
+/// Makes a step; `now()` in its expressions reads the clock.
+pub type StepOpener = Arc<dyn Fn(&Clock) -> Result<Box<dyn Step>, Error> + Send + Sync>;
 
 /// A stream that is being put together. Parts are added in the order in which rows flow.
 ///
@@ -111,17 +112,13 @@ impl Program {
         self
     }
 
-    /// A sink as a document writes it, in YAML without `from`: `"files: {url: out}"`.
-    pub fn sink(mut self, name: &str, from: &[&str], yaml: &str) -> Result<Self, Vec<Problem>> {
-        let spec: SinkSpec = document::fragment(yaml, &format!("spec.sinks.{name}"))?;
+    /// A sink of ours, as documents have them; its `from` is left out.
+    pub fn sink(mut self, name: &str, from: &[&str], spec: &SinkSpec) -> Result<Self, Vec<Problem>> {
         let Some(schema) = from.first().and_then(|from| self.schema_of(from)) else {
             self.connect(name, from, Part::Sink(self.plan.sinks.len()));
             return Ok(self);
         };
-        let parts = connector::plan_sink(&spec, &format!("spec.sinks.{name}"), &schema)?;
-        if let Some(folder) = connector::folder_of(&spec, &self.plan.ledger.home) {
-            tracing::debug!(folder = %folder.display(), "sink");
-        }
+        let parts = connector::plan_sink(spec, &format!("spec.sinks.{name}"), &schema)?;
         self.plan.commit_every = parts.roll_every.unwrap_or(self.plan.commit_every).min(self.plan.commit_every);
         Ok(self.add_sink(name, from, parts.sort, parts.open))
     }

@@ -121,7 +121,7 @@ pub struct Edge {
 /// The leaf paths that are read of an input; `None` means all, also those that later schemas bring.
 pub type Reads = Option<BTreeSet<Vec<String>>>;
 
-type Opener = Arc<dyn Fn(&Clock) -> Result<Box<dyn Step>, Error> + Send + Sync>;
+pub(crate) type Opener = Arc<dyn Fn(&Clock) -> Result<Box<dyn Step>, Error> + Send + Sync>;
 
 /// A planned step: pure, printable, opened once per task.
 #[derive(Clone)]
@@ -136,6 +136,11 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// A step that reads everything.
+    pub(crate) fn new(schema: SchemaRef, explain: String, opener: Opener) -> Self {
+        Self { schema, reads: vec![None], explain, opener }
+    }
+
     /// Makes the step; `now()` in its expressions reads `clock`.
     pub fn open(&self, clock: &Clock) -> Result<Box<dyn Step>, Error> {
         (self.opener)(clock)

@@ -138,6 +138,20 @@ pub(crate) fn infer(spec: &Spec, folder: &Path, sample: &Chunk) -> Result<Schema
     Ok(Arc::new(Schema::new(avro.columns())))
 }
 
+/// The columns of a schema in Avro's JSON.
+pub(crate) fn columns_of(json: &str) -> Result<SchemaRef, Problem> {
+    let avro = schema::parse(json.as_bytes());
+    let avro = avro.map_err(|found| Problem::at("schema").expected("an Avro schema").found(found))?;
+    Ok(Arc::new(Schema::new(avro.columns())))
+}
+
+/// What of a schema Avro can't write.
+pub(crate) fn encodable(spec: &Spec, schema: &SchemaRef, path: &str) -> Vec<Problem> {
+    let refused = encode::Encoder::new(spec.compression, schema).err();
+    let problem = |error| Problem::at(path).found(stdx::Chain(&error).to_string()).expected("columns that Avro has");
+    refused.map(problem).into_iter().collect()
+}
+
 /// Opens a decoder that gives the columns `wanted`, a part of the stream's schema `full`.
 ///
 /// What `wanted` lacks, also within records, is stepped over: only the lengths in it are looked at.

@@ -94,7 +94,7 @@ pub enum Statistics {
 }
 
 pub(crate) fn problems(spec: &Spec, path: &str) -> Vec<Problem> {
-    if spec.row_group.bytes.get() > 0 {
+    if spec.row_group.bytes.bytes() > 0 {
         return Vec::new();
     }
     vec![Problem::at(format!("{path}.rowGroup.bytes")).found("0").expected("a size such as 64MiB")]
@@ -132,7 +132,7 @@ fn properties(spec: &Spec, schema: &SchemaRef) -> Result<Option<WriterProperties
         Statistics::Chunk => EnabledStatistics::Chunk,
         Statistics::Page => EnabledStatistics::Page,
     };
-    let bytes = usize::try_from(spec.row_group.bytes.get()).unwrap_or(usize::MAX);
+    let bytes = usize::try_from(spec.row_group.bytes.bytes()).unwrap_or(usize::MAX);
     let mut properties = WriterProperties::builder()
         .set_created_by("headwater".into())
         .set_compression(compression)

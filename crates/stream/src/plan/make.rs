@@ -118,7 +118,7 @@ fn assemble(
         containers: spec.tasks.containers,
         commit_every,
         flush_every: spec.batch.every.get(),
-        batch: Limit { rows: spec.batch.rows as usize, bytes: usize::try_from(spec.batch.bytes.get()).unwrap_or(usize::MAX) },
+        batch: Limit { rows: spec.batch.rows as usize, bytes: usize::try_from(spec.batch.bytes.bytes()).unwrap_or(usize::MAX) },
         memory_bytes: spec.memory.get(),
         drain_timeout: spec.drain_timeout.get(),
         fail_after: spec.errors.fail_after,
