@@ -10,6 +10,11 @@ use document::Secrets;
 use serde::{Deserialize, Serialize};
 use stdx::{Bell, Clock};
 
+pub mod blackhole;
+pub mod generate;
+pub mod stdin;
+pub mod stdout;
+
 use crate::{BadRow, Batch, Chunk, Error, Ledger, Origin, Pool};
 
 /// Where a source stands. Only the source that made it understands it; it is stored in the task's record.

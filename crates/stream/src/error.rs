@@ -69,6 +69,9 @@ pub enum Error {
     /// The world is not as the plan needs it.
     #[error("{0}")]
     World(String),
+    /// Whoever read what we write has gone: nothing is left to do, and nothing went wrong. The stream drains.
+    #[error("{0} was closed by its reader")]
+    Closed(String),
     /// More rows were put aside than `errors.failAfter` allows.
     #[error("{bad} of {rows} rows were put aside, which is past errors.failAfter; see `headwater quarantine list`")]
     TooManyBad {

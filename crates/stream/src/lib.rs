@@ -13,6 +13,7 @@
 mod batch;
 pub mod connector;
 mod error;
+pub mod exercise;
 pub mod format;
 pub mod ledger;
 mod memory;
