@@ -145,7 +145,7 @@ impl Input {
     fn wait_for_room(&self, mut state: MutexGuard<'_, State>, mut fits: bool) {
         // A message that is not whole yet is read on, whatever the pool says: else nobody could ever take it.
         while state.buffer.len() >= AHEAD_BYTES.max(state.wanted)
-            || (!fits && !state.buffer.is_empty() && state.wanted == 0)
+            || (!fits && !state.buffer.is_empty() && state.buffer.len() >= state.wanted)
         {
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             fits = state.account();
