@@ -1,5 +1,7 @@
 //! Where rows come from and where they go: the seams [`Source`] and [`Sink`].
 
+pub mod files;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use document::Secrets;
 use serde::{Deserialize, Serialize};
 use stdx::{Bell, Clock};
 
-use crate::{BadRow, Batch, Chunk, Error, Ledger, Origin, Pool};
+use crate::{BadRow, Batch, Chunk, Error, Ledger, Origin, Pool, Reason};
 
 /// Where a source stands. Only the source that made it understands it; it is stored in the task's record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,13 @@ pub enum Read {
     Chunk(Chunk),
     /// Rows that need no decoding, and the origin of the first; offsets count rows.
     Columns(RecordBatch, Origin),
+    /// Bytes that can't be cut into messages, as one message that goes to quarantine. The source goes on behind it.
+    Bad {
+        /// The bytes, as many as a message may have; none where they could not even be unpacked.
+        chunk: Chunk,
+        /// Why.
+        reason: Reason,
+    },
     /// Nothing now. The source rings its bell when there is more, or asks to be read again when `Clock::elapsed`
     /// reaches `again`.
     Idle {

@@ -56,6 +56,14 @@ pub enum Error {
         /// What was found.
         found: String,
     },
+    /// What a record says was prepared is gone.
+    #[error("{} was prepared, but neither it nor {} is there; put one of them back", staged.display(), path.display())]
+    Lost {
+        /// Where it was staged.
+        staged: PathBuf,
+        /// Where it should have been published.
+        path: PathBuf,
+    },
     /// A server answered in a way that ends the stream.
     #[error("{what} answered {status}: {reason}")]
     Refused {
