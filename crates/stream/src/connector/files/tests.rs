@@ -59,13 +59,11 @@ impl Cut for Frames {
         let mut length = 0;
         while length < bytes.len() && ends.len() < rows {
             let next = length + 1 + usize::from(bytes[length]);
-            if bytes[length] == 255 || at_end && next > bytes.len() {
-                if length == 0 {
-                    return Err(Reason::new(ReasonCode::Malformed, "no frame"));
-                }
-                break;
+            let is_bad = bytes[length] == 255 || at_end && next > bytes.len();
+            if is_bad && length == 0 {
+                return Err(Reason::new(ReasonCode::Malformed, "no frame"));
             }
-            if next > bytes.len() {
+            if is_bad || next > bytes.len() {
                 break;
             }
             length = next;
