@@ -1,6 +1,6 @@
 //! Where rows come from and where they go: the seams [`Source`] and [`Sink`].
 
-#[cfg_attr(not(test), expect(dead_code, reason = "opened by the list of connectors, once there is one"))]
+#[expect(dead_code, reason = "opened by the list of connectors, once there is one")]
 pub mod http;
 
 use std::path::PathBuf;

@@ -236,10 +236,8 @@ fn read_more(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> std::io::Result
 }
 
 fn play(connection: &mut TcpStream, reply: &Reply, shared: &Shared) -> std::io::Result<()> {
-    let mut head = format!("HTTP/1.1 {} Said so\r\nconnection: close\r\n", reply.status);
-    for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
+    let headers: Vec<String> = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut head = format!("HTTP/1.1 {} Said so\r\nconnection: close\r\n{}", reply.status, headers.concat());
     if reply.body == Body::Chunked {
         head.push_str("transfer-encoding: chunked\r\n");
     }
@@ -248,7 +246,7 @@ fn play(connection: &mut TcpStream, reply: &Reply, shared: &Shared) -> std::io::
         match act {
             Act::Send(bytes) => send(connection, bytes, reply.body, shared)?,
             Act::Repeat { bytes, times } => {
-                (0..*times).try_for_each(|_| send(connection, bytes, reply.body, shared))?
+                (0..*times).try_for_each(|_| send(connection, bytes, reply.body, shared))?;
             }
             Act::Wait(time) => wait(*time, shared),
             Act::Hold => while connection.read(&mut [0; 64])? > 0 {},
