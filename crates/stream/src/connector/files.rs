@@ -29,9 +29,8 @@ use stdx::{Clock, Timestamp};
 
 use crate::{Chunk, Cut, Encode, Error, Limit, OpenSink, OpenSource, Read, Scan, Sink, Source};
 
-pub(crate) use partition::Partition;
+pub(crate) use partition::{Partition, Value};
 pub use roll::Roll;
-#[expect(unused_imports, reason = "the quarantine stages its files the same way")]
 pub(crate) use staging::{Staged, StagedFile, Staging};
 
 /// The longest message, in bytes: 64 MiB. What is longer goes to quarantine, cut off at this length.
@@ -341,6 +340,11 @@ pub(crate) fn sink(spec: &SinkSpec, written: Written, open: OpenSink) -> Result<
     let folder = local(&spec.url).map_err(|expected| Error::World(format!("{expected}, not `{}`", spec.url)))?;
     let root = open.world.folder.join(folder);
     Ok(Box::new(sink::FilesSink::open(&root, &spec.roll, written, open)))
+}
+
+/// The folder that a URL names, from `folder`; what names none is taken as a path.
+pub(crate) fn local_folder(url: &str, folder: &Path) -> PathBuf {
+    folder.join(local(url).unwrap_or_else(|_| PathBuf::from(url)))
 }
 
 /// The folder that a URL names, or what was expected.

@@ -240,8 +240,8 @@ pub(crate) fn problems(spec: &SourceSpec, path: &str) -> Vec<Problem> {
     };
     zero(spec.heartbeat.get().is_zero(), "heartbeat");
     zero(spec.connect_timeout.get().is_zero(), "connectTimeout");
-    zero(spec.max_message.get() == 0, "maxMessage");
-    zero(spec.buffer.get() == 0, "buffer");
+    zero(spec.max_message.bytes() == 0, "maxMessage");
+    zero(spec.buffer.bytes() == 0, "buffer");
     zero(spec.dedupe.as_ref().is_some_and(|dedupe| dedupe.max == 0), "dedupe.max");
     if spec.dedupe.as_ref().is_some_and(|dedupe| dedupe.path.split('.').any(str::is_empty)) {
         let problem = Problem::at(format!("{path}.dedupe.path")).found("an empty name in the path");
@@ -353,7 +353,7 @@ impl HttpSource {
         let clock = open.world.clock;
         let client = Client::new(spec, credentials, &clock)?;
         let complete_until = stored.last_received.map(Timestamp::from_millis);
-        let bytes = |size: ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
+        let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
         let buffer = Buffer::new(bytes(spec.buffer), &open.world.pool, &clock, &open.bell, complete_until);
         let buffer = Arc::new(buffer);
         let input = Arc::from(client::without_query(client.url().as_str()));

@@ -31,7 +31,7 @@ impl Roll {
             is_zero.then(|| problem.hint("leave it out for the default"))
         };
         let every = zero(self.every.get().is_zero(), "every");
-        let bytes = zero(self.bytes.get() == 0, "bytes");
+        let bytes = zero(self.bytes.bytes() == 0, "bytes");
         let rows = zero(self.rows == Some(0), "rows");
         [every, bytes, rows].into_iter().flatten().collect()
     }
@@ -43,6 +43,6 @@ impl Roll {
 
     /// Whether a file of so many rows and bytes ends.
     pub(super) fn is_full(&self, rows: u64, bytes: u64) -> bool {
-        bytes >= self.bytes.get() || self.rows.is_some_and(|most| rows >= most)
+        bytes >= self.bytes.bytes() || self.rows.is_some_and(|most| rows >= most)
     }
 }

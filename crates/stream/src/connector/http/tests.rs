@@ -430,7 +430,7 @@ fn a_slow_reader_holds_the_server_back_and_is_not_taken_for_silence() {
     let bench = Bench::new();
     let (line_bytes, times) = (1 << 16, 1024);
     let server = bench.server(Scenario::flood(line_bytes, times));
-    let spec = SourceSpec { buffer: ByteSize::new(1 << 20), ..spec(server.url("/stream")) };
+    let spec = SourceSpec { buffer: ByteSize::from_bytes(1 << 20), ..spec(server.url("/stream")) };
     let mut source = bench.open(&spec);
     let mut before = 0;
     eventually("the server is held back", || {
@@ -512,7 +512,7 @@ fn rules_that_can_not_be_read_now_are_waited_for() {
 fn a_line_past_the_limit_is_left_out() {
     let bench = Bench::new();
     let server = bench.server(Scenario::long_line(100_000));
-    let spec = SourceSpec { max_message: ByteSize::new(50_000), ..spec(server.url("/stream")) };
+    let spec = SourceSpec { max_message: ByteSize::from_bytes(50_000), ..spec(server.url("/stream")) };
     let mut source = bench.open(&spec);
     let mut chunks = Vec::new();
     eventually("two lines", || {

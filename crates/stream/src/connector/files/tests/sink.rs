@@ -136,7 +136,7 @@ fn a_file_ends_when_it_is_full_or_the_columns_change() {
     commit(sink.as_mut(), 1);
     let seen: Vec<_> = bench.seen().into_values().collect();
     assert_eq!(seen, ["1\n2\n", "3\n4\n", "5\n", "6,x\n"]);
-    let bytes = Roll { bytes: document::ByteSize::new(4), ..Roll::default() };
+    let bytes = Roll { bytes: document::ByteSize::from_bytes(4), ..Roll::default() };
     let mut sink = Bench { roll: bytes, claim: 2, ..bench }.open();
     sink.write(&batch(vec![1, 2, 3], None)).unwrap();
     assert!(sink.wants_commit());
