@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use stdx::Clock;
+
 use crate::meter::{PartMeter, StreamMeter};
 use crate::plan::{Consumer, Part, Plan};
 use crate::quarantine::Quarantine;
-use crate::{BadRow, Batch, Error, Reason, ReasonCode, Sink, Step};
+use crate::{BadRow, Batch, Error, Sink, Step};
 
 /// The opened parts behind a task's sources.
 pub(crate) struct Flow {
@@ -33,6 +35,7 @@ impl Flow {
         plan: Arc<Plan>,
         sinks: BTreeMap<usize, Box<dyn Sink>>,
         meter: &StreamMeter,
+        clock: &Clock,
     ) -> Result<Self, Error> {
         let sinks = sinks
             .into_iter()
@@ -42,15 +45,15 @@ impl Flow {
             })
             .collect();
         let mut flow = Self { plan: Arc::clone(&plan), steps: BTreeMap::new(), sinks };
-        flow.replan(plan, meter)?;
+        flow.replan(plan, meter, clock)?;
         Ok(flow)
     }
 
     /// Opens the steps anew, after the plan has been made again for a wider schema. The sinks stay.
-    pub(crate) fn replan(&mut self, plan: Arc<Plan>, meter: &StreamMeter) -> Result<(), Error> {
+    pub(crate) fn replan(&mut self, plan: Arc<Plan>, meter: &StreamMeter, clock: &Clock) -> Result<(), Error> {
         self.steps.clear();
         for (number, step) in plan.steps.iter().enumerate() {
-            let part = step.open()?;
+            let part = step.open(clock)?;
             self.steps.insert(number, Opened { part, meter: meter.part(&step.name), bytes_seen: 0 });
         }
         self.plan = plan;
@@ -159,9 +162,4 @@ impl Flow {
 fn fan_out(stack: &mut Vec<Task>, consumers: &[Consumer], batch: &Batch) {
     // Reversed, since the stack's top is served first: sinks get rows in the order of the document.
     stack.extend(consumers.iter().rev().map(|to| Task { to: *to, batch: batch.clone() }));
-}
-
-/// The reason of a row that a decoder refused without saying more.
-pub(crate) fn malformed(message: impl Into<String>) -> Reason {
-    Reason::new(ReasonCode::Malformed, message)
 }

@@ -1,7 +1,27 @@
-//! Bytes to columns and back: the seams [`Cut`], [`Decode`] and [`Encode`].
+//! Bytes to columns and back: the seams [`Cut`], [`Decode`], [`Encode`] and [`Scan`], and the list of formats.
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+pub mod arrow;
+pub mod avro;
+pub(crate) mod base64_text;
+pub(crate) mod bisect;
+pub(crate) mod conform;
+pub mod csv;
+pub(crate) mod guess;
+pub mod json;
+pub(crate) mod lines;
+pub mod messagepack;
+pub mod parquet;
+pub mod schema;
+pub mod text;
+
+use std::fs::File;
+use std::path::Path;
+
+use ::arrow::array::RecordBatch;
+use ::arrow::datatypes::SchemaRef;
+use document::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{BadRow, Chunk, Error, Reason, Rows};
 
@@ -67,4 +87,228 @@ pub trait Encode: Send {
 pub trait Scan: Send {
     /// The next rows, at most `rows`, or `None` at the end.
     fn next(&mut self, rows: usize) -> Result<Option<RecordBatch>, Error>;
+}
+
+/// A format by its name alone, with all defaults (`format: json`), or with its settings (`format: {csv: {header: false}}`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum FormatSpec {
+    /// The name alone.
+    Name(Name),
+    /// With settings.
+    Settings(Format),
+}
+
+impl FormatSpec {
+    /// The format with its settings.
+    pub fn settings(&self) -> Format {
+        match self {
+            Self::Name(name) => Format::named(*name),
+            Self::Settings(format) => format.clone(),
+        }
+    }
+}
+
+/// The names of the formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Name {
+    /// JSON lines.
+    Json,
+    /// Comma-separated values.
+    Csv,
+    /// Lines, or whole messages, as they are.
+    Text,
+    /// MessagePack maps.
+    MessagePack,
+    /// Avro records.
+    Avro,
+    /// Parquet files.
+    Parquet,
+    /// Arrow IPC.
+    Arrow,
+}
+
+/// A format and its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// JSON lines.
+    Json(json::Spec),
+    /// Comma-separated values.
+    Csv(csv::Spec),
+    /// Lines, or whole messages, as they are.
+    Text(text::Spec),
+    /// MessagePack maps.
+    MessagePack(messagepack::Spec),
+    /// Avro records.
+    Avro(avro::Spec),
+    /// Parquet files.
+    Parquet(parquet::Spec),
+    /// Arrow IPC.
+    Arrow(arrow::Spec),
+}
+
+impl Format {
+    /// The format of that name, with all defaults.
+    pub fn named(name: Name) -> Self {
+        match name {
+            Name::Json => Self::Json(json::Spec::default()),
+            Name::Csv => Self::Csv(csv::Spec::default()),
+            Name::Text => Self::Text(text::Spec::default()),
+            Name::MessagePack => Self::MessagePack(messagepack::Spec::default()),
+            Name::Avro => Self::Avro(avro::Spec::default()),
+            Name::Parquet => Self::Parquet(parquet::Spec::default()),
+            Name::Arrow => Self::Arrow(arrow::Spec::default()),
+        }
+    }
+
+    /// The format that a file's name tells, before `.gz` or `.zst`.
+    pub fn of_file(path: &str) -> Option<Self> {
+        let path = path.strip_suffix(".gz").or_else(|| path.strip_suffix(".zst")).unwrap_or(path);
+        let extension = Path::new(path).extension()?.to_str()?;
+        Some(Self::named(match extension {
+            "json" | "jsonl" | "ndjson" => Name::Json,
+            "csv" => Name::Csv,
+            "txt" | "log" => Name::Text,
+            "msgpack" | "mp" => Name::MessagePack,
+            "avro" => Name::Avro,
+            "parquet" => Name::Parquet,
+            "arrow" | "ipc" | "feather" => Name::Arrow,
+            _ => return None,
+        }))
+    }
+
+    /// Its name in documents.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "json",
+            Self::Csv(_) => "csv",
+            Self::Text(_) => "text",
+            Self::MessagePack(_) => "messagepack",
+            Self::Avro(_) => "avro",
+            Self::Parquet(_) => "parquet",
+            Self::Arrow(_) => "arrow",
+        }
+    }
+
+    /// How the names of files end, without a dot.
+    pub(crate) fn extension(&self) -> &'static str {
+        match self {
+            Self::Json(spec) => json::extension(spec),
+            Self::Csv(spec) => csv::extension(spec),
+            Self::Text(spec) => text::extension(spec),
+            Self::MessagePack(spec) => messagepack::extension(spec),
+            Self::Avro(spec) => avro::extension(spec),
+            Self::Parquet(spec) => parquet::extension(spec),
+            Self::Arrow(spec) => arrow::extension(spec),
+        }
+    }
+
+    /// What is wrong with the settings.
+    pub(crate) fn problems(&self, path: &str) -> Vec<Problem> {
+        let path = format!("{path}.{}", self.name());
+        match self {
+            Self::Json(spec) => json::problems(spec, &path),
+            Self::Csv(spec) => csv::problems(spec, &path),
+            Self::Text(spec) => text::problems(spec, &path),
+            Self::MessagePack(spec) => messagepack::problems(spec, &path),
+            Self::Avro(spec) => avro::problems(spec, &path),
+            Self::Parquet(spec) => parquet::problems(spec, &path),
+            Self::Arrow(spec) => arrow::problems(spec, &path),
+        }
+    }
+
+    /// Whether it is read from the file itself ([`Format::scan`]) instead of being cut into messages.
+    pub(crate) const fn is_scanned(&self) -> bool {
+        matches!(self, Self::Parquet(_) | Self::Arrow(_))
+    }
+
+    /// Cuts bytes into messages; nothing for formats that are scanned.
+    pub(crate) fn cut(&self) -> Option<Box<dyn Cut>> {
+        Some(match self {
+            Self::Json(spec) => json::cut(spec),
+            Self::Csv(spec) => csv::cut(spec),
+            Self::Text(spec) => text::cut(spec),
+            Self::MessagePack(spec) => messagepack::cut(spec),
+            Self::Avro(spec) => avro::cut(spec),
+            Self::Parquet(_) | Self::Arrow(_) => return None,
+        })
+    }
+
+    /// The schema of the first messages, or the one that the settings give.
+    pub(crate) fn infer(&self, folder: &Path, sample: &Chunk) -> Result<SchemaRef, Problem> {
+        match self {
+            Self::Json(spec) => json::infer(spec, folder, sample),
+            Self::Csv(spec) => csv::infer(spec, folder, sample),
+            Self::Text(spec) => text::infer(spec, folder, sample),
+            Self::MessagePack(spec) => messagepack::infer(spec, folder, sample),
+            Self::Avro(spec) => avro::infer(spec, folder, sample),
+            Self::Parquet(_) | Self::Arrow(_) => Err(Problem::at("format")
+                .found(format!("`{}`", self.name()))
+                .expected("a format of messages: json, csv, text, messagepack, avro")),
+        }
+    }
+
+    /// The schema of a file that is scanned.
+    pub(crate) fn scan_schema(&self, file: &File) -> Result<SchemaRef, Error> {
+        match self {
+            Self::Parquet(spec) => parquet::scan_schema(spec, file),
+            Self::Arrow(spec) => arrow::scan_schema(spec, file),
+            _ => Err(Error::House(format!("{} files are not scanned", self.name()))),
+        }
+    }
+
+    /// Opens a file that is scanned, at a row.
+    pub(crate) fn scan(&self, file: File, wanted: &SchemaRef, from_row: u64) -> Result<Box<dyn Scan>, Error> {
+        match self {
+            Self::Parquet(spec) => parquet::scan(spec, file, Some(wanted), from_row),
+            Self::Arrow(spec) => arrow::scan(spec, file, Some(wanted), from_row),
+            _ => Err(Error::House(format!("{} files are not scanned", self.name()))),
+        }
+    }
+
+    /// Opens a decoder that gives the columns `wanted`, a part of `full`.
+    pub(crate) fn decode(
+        &self,
+        full: &SchemaRef,
+        wanted: &SchemaRef,
+        folder: &Path,
+    ) -> Result<Box<dyn Decode>, Error> {
+        match self {
+            Self::Json(spec) => json::decode(spec, wanted),
+            Self::Csv(spec) => csv::decode(spec, full, wanted),
+            Self::Text(spec) => text::decode(spec, wanted),
+            Self::MessagePack(spec) => messagepack::decode(spec, wanted),
+            Self::Avro(spec) => avro::decode(spec, full, wanted, folder),
+            Self::Parquet(_) | Self::Arrow(_) => Err(Error::House(format!("{} has no messages", self.name()))),
+        }
+    }
+
+    /// What of a schema the format can't write.
+    pub(crate) fn encodable(&self, schema: &SchemaRef, path: &str) -> Vec<Problem> {
+        let path = format!("{path}.{}", self.name());
+        match self {
+            Self::Json(spec) => json::encodable(spec, schema, &path),
+            Self::Csv(spec) => csv::encodable(spec, schema, &path),
+            Self::Text(spec) => text::encodable(spec, schema, &path),
+            Self::MessagePack(spec) => messagepack::encodable(spec, schema, &path),
+            Self::Avro(spec) => avro::encodable(spec, schema, &path),
+            Self::Parquet(spec) => parquet::encodable(spec, schema, &path),
+            Self::Arrow(spec) => arrow::encodable(spec, schema, &path),
+        }
+    }
+
+    /// Opens an encoder for rows of a schema.
+    pub(crate) fn encode(&self, schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
+        match self {
+            Self::Json(spec) => json::encode(spec, schema),
+            Self::Csv(spec) => csv::encode(spec, schema),
+            Self::Text(spec) => text::encode(spec, schema),
+            Self::MessagePack(spec) => messagepack::encode(spec, schema),
+            Self::Avro(spec) => avro::encode(spec, schema),
+            Self::Parquet(spec) => parquet::encode(spec, schema),
+            Self::Arrow(spec) => arrow::encode(spec, schema),
+        }
+    }
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use document::Problem;
 use serde::{Serialize, Serializer};
+use stdx::Clock;
 
 use crate::ledger::Home;
 use crate::spec::{Delivery, FailAfter, Stream};
 use crate::step::Planned;
 use crate::{Decode, Error, Facts, Limit, OpenSink, OpenSource, Position, Sink, Source};
 
-pub use make::plan;
+pub use make::{check, plan};
 
 /// Opens a source.
 pub type SourceOpener = Arc<dyn Fn(OpenSource) -> Result<Box<dyn Source>, Error> + Send + Sync>;
@@ -136,8 +137,8 @@ pub struct PlannedStep {
 }
 
 impl PlannedStep {
-    pub(crate) fn open(&self) -> Result<Box<dyn crate::Step>, Error> {
-        self.planned.open()
+    pub(crate) fn open(&self, clock: &Clock) -> Result<Box<dyn crate::Step>, Error> {
+        self.planned.open(clock)
     }
 }
 

@@ -13,11 +13,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use stdx::Clock;
 
-use crate::connector::files::staging::{StagedFile, Staging};
+use crate::connector::files::{Staged, StagedFile, Staging};
 use crate::meter::StreamMeter;
 use crate::{Batch, Chunk, Error, Origin, Payload, Reason, ReasonCode, Token};
 
-pub(crate) use replay::ReplaySource;
+pub use replay::{is_replayed, replay_plan};
+pub(crate) use replay::task_name;
 
 /// A row that was put aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,11 +73,14 @@ impl Entry {
     }
 }
 
+enum Place {
+    Folder { staging: Staging, stem: String, file: Option<Staged> },
+    Memory(Vec<Entry>),
+}
+
 /// Where one task puts rows aside.
 pub(crate) struct Quarantine {
-    staging: Staging,
-    file: Option<StagedFile>,
-    sequence: u64,
+    place: Place,
     meter: Arc<StreamMeter>,
     clock: Clock,
     /// The messages' ranges of the chunk that was looked at last: finding them costs a scan.
@@ -87,14 +91,26 @@ impl Quarantine {
     /// Opens the quarantine of `task` in `folder`.
     pub(crate) fn open(
         folder: &Path,
-        uid: &str,
-        task: &str,
-        claim: u64,
-        sequence: u64,
-        (meter, clock): (Arc<StreamMeter>, Clock),
-    ) -> Result<Self, Error> {
-        let staging = Staging::open(folder, uid, crate::task::QUARANTINE, task, claim)?;
-        Ok(Self { staging, file: None, sequence, meter, clock, ranges: None })
+        (uid, task, claim): (&str, &str, u64),
+        meter: Arc<StreamMeter>,
+        clock: Clock,
+    ) -> Self {
+        let staging = Staging::open(folder, uid, "quarantine", task, claim);
+        let stem = format!("{uid}-{task}-{claim}");
+        Self { place: Place::Folder { staging, stem, file: None }, meter, clock, ranges: None }
+    }
+
+    /// A quarantine in memory, for fixtures.
+    pub(crate) fn in_memory(meter: Arc<StreamMeter>, clock: Clock) -> Self {
+        Self { place: Place::Memory(Vec::new()), meter, clock, ranges: None }
+    }
+
+    /// What a quarantine in memory holds.
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        match self.place {
+            Place::Folder { .. } => Vec::new(),
+            Place::Memory(entries) => entries,
+        }
     }
 
     /// Puts a message aside that `part` refused.
@@ -170,34 +186,53 @@ impl Quarantine {
 
     fn put(&mut self, entry: &Entry) -> Result<(), Error> {
         self.meter.quarantined(entry.code);
+        let (staging, file) = match &mut self.place {
+            Place::Memory(entries) => {
+                entries.push(entry.clone());
+                return Ok(());
+            }
+            Place::Folder { staging, file, .. } => (staging, file),
+        };
         let mut line = serde_json::to_vec(entry)
             .map_err(|error| Error::House(format!("an entry can't be written as JSON: {error}")))?;
         line.push(b'\n');
-        if self.file.is_none() {
-            self.file = Some(self.staging.create(self.sequence + 1)?);
+        if file.is_none() {
+            *file = Some(staging.create()?);
         }
-        self.file.as_mut().map_or(Ok(()), |file| file.write(&line))
+        file.as_mut().map_or(Ok(()), |file| file.append(&[&line]))
     }
 
-    /// Forgets the chunk that was looked at last.
-    pub(crate) fn next_chunk(&mut self) {
-        self.ranges = None;
-    }
-
+    /// Makes durable what was put aside since the last record, and names it.
     pub(crate) fn prepare(&mut self, sequence: u64) -> Result<Option<Token>, Error> {
-        self.sequence = sequence;
-        let Some(file) = self.file.take() else { return Ok(None) };
-        self.staging.seal(file, Path::new(""), "jsonl")?;
-        self.staging.prepare()
+        self.ranges = None;
+        let Place::Folder { staging, stem, file } = &mut self.place else { return Ok(None) };
+        let Some(mut file) = file.take() else { return Ok(None) };
+        staging.seal(std::slice::from_mut(&mut file))?;
+        let named = StagedFile { staged: file.name().to_owned(), path: format!("{stem}-{sequence}.jsonl") };
+        let token = serde_json::to_value([named]);
+        token.map(|token| Some(Token(token))).map_err(|error| Error::House(format!("a token can't be written: {error}")))
     }
 
+    /// Makes visible what `token` names.
     pub(crate) fn publish(&mut self, token: &Token) -> Result<(), Error> {
-        self.staging.publish(token)
+        match &self.place {
+            Place::Folder { staging, .. } => staging.publish(&named(token)?),
+            Place::Memory(_) => Ok(()),
+        }
     }
 
+    /// Removes what lower claims staged and `keep` doesn't name.
     pub(crate) fn sweep(&mut self, keep: Option<&Token>) -> Result<(), Error> {
-        self.staging.sweep(keep)
+        match &self.place {
+            Place::Folder { staging, .. } => staging.sweep(&keep.map(named).transpose()?.unwrap_or_default()),
+            Place::Memory(_) => Ok(()),
+        }
     }
+}
+
+fn named(token: &Token) -> Result<Vec<StagedFile>, Error> {
+    serde_json::from_value(token.0.clone())
+        .map_err(|error| Error::World(format!("a quarantine's token can't be understood: {error}")))
 }
 
 fn arrow_stream(row: &RecordBatch) -> Result<Vec<u8>, Error> {

@@ -124,8 +124,8 @@ struct Open<'a> {
     wider: BTreeMap<usize, SchemaRef>,
     /// When the first row came that isn't committed.
     dirty_since: Option<Duration>,
-    /// Whether positions moved since the last record, with or without rows.
-    moved: bool,
+    /// What the last record says of our sources.
+    recorded: BTreeMap<String, Position>,
     flushed_at: Duration,
     pending_tokens: bool,
     last_commit_at: Option<i64>,
@@ -154,7 +154,10 @@ impl<'a> Open<'a> {
                 sinks.insert(*number, plan.sinks[*number].open(open_sink(context, task, *number, claim))?);
             }
         }
-        let quarantine = Quarantine::open(&plan.quarantine, &context.uid, &task.name, claim, Arc::clone(&context.meter))?;
+        let names = (&*context.uid, task.name.as_str(), claim);
+        let (meter, clock) = (Arc::clone(&context.meter), context.world.clock.clone());
+        let quarantine = Quarantine::open(&plan.quarantine, names, meter, clock);
+        let recorded = last.as_ref().map(|record| record.positions.clone()).unwrap_or_default();
         let mut open = Self {
             task,
             bell,
@@ -162,11 +165,11 @@ impl<'a> Open<'a> {
             claim,
             sequence: last.as_ref().map_or(0, |record| record.sequence),
             sources: Vec::new(),
-            flow: Flow::new(Arc::clone(plan), sinks, &context.meter)?,
+            flow: Flow::new(Arc::clone(plan), sinks, &context.meter, &context.world.clock)?,
             quarantine,
             wider: BTreeMap::new(),
             dirty_since: None,
-            moved: false,
+            recorded,
             flushed_at: context.world.clock.elapsed(),
             pending_tokens: false,
             last_commit_at: last.as_ref().map(|record| record.at),
@@ -236,7 +239,6 @@ impl<'a> Open<'a> {
                 Read::Idle { again: next } => again = [again, next].into_iter().flatten().min(),
                 Read::End => {
                     opened.ended = true;
-                    self.moved = true;
                     ended += 1;
                 }
                 read => {
@@ -321,7 +323,7 @@ impl<'a> Open<'a> {
         self.wider.insert(number, wider);
         let plan = Arc::new(self.context.plan.widened(&self.wider)?);
         tracing::info!(source = %plan.sources[number].name, "new fields in the input: the schema is widened");
-        self.flow.replan(Arc::clone(&plan), &self.context.meter)?;
+        self.flow.replan(Arc::clone(&plan), &self.context.meter, &self.context.world.clock)?;
         for opened in &mut self.sources {
             opened.decode = plan.sources[opened.number].decoder()?;
         }
@@ -391,7 +393,6 @@ impl<'a> Open<'a> {
         }
         self.pending_tokens = !tokens.is_empty();
         self.dirty_since = None;
-        self.moved = false;
         self.flow.count_bytes();
         let at = clock.now().millis();
         self.context.meter.committed(at, clock.elapsed().saturating_sub(started));
@@ -400,18 +401,14 @@ impl<'a> Open<'a> {
     }
 
     fn append(&mut self, tokens: BTreeMap<String, crate::Token>) -> Result<(), Error> {
-        let positions: BTreeMap<String, Position> = self
-            .sources
-            .iter()
-            .map(|opened| (self.context.plan.sources[opened.number].name.clone(), opened.source.position()))
-            .collect();
+        let positions = self.positions();
         let record = Record {
             version: VERSION,
             claim: self.claim,
             sequence: self.sequence + 1,
             nonce: format!("{:016x}", fastrand::u64(..)),
             at: self.context.world.clock.now().millis(),
-            positions,
+            positions: positions.clone(),
             tokens,
         };
         if let Some(ledger) = &mut self.ledger {
@@ -421,13 +418,19 @@ impl<'a> Open<'a> {
             hosted.ok_or_else(|| Error::House("the hosting sink is gone".into()))??;
         }
         self.sequence += 1;
+        self.recorded = positions;
         Ok(())
+    }
+
+    fn positions(&self) -> BTreeMap<String, Position> {
+        let each = self.sources.iter();
+        each.map(|opened| (self.context.plan.sources[opened.number].name.clone(), opened.source.position())).collect()
     }
 
     /// The last commit of a task that ends, and a record without tokens behind it: nothing is left to settle.
     fn finish(&mut self, context: &Context) -> Result<(), Error> {
         self.flow.flush()?;
-        if self.dirty_since.is_some() || self.moved {
+        if self.dirty_since.is_some() || self.positions() != self.recorded {
             self.commit()?;
         }
         if self.pending_tokens && self.ledger.is_some() {

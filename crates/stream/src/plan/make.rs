@@ -23,10 +23,10 @@ pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let spec = &stream.spec;
     let graph = Graph::new(spec)?;
     let full = full_schemas(stream, facts)?;
-    let (first, _) = plan_steps(stream, &graph, &full)?;
+    let (first, _) = plan_steps(stream, &graph, &full, false)?;
     let reads = source_reads(&graph, &first, full.len());
     let pruned: Vec<SchemaRef> = full.iter().zip(&reads).map(|(schema, reads)| prune(schema, reads)).collect();
-    let (planned, edges) = plan_steps(stream, &graph, &pruned)?;
+    let (planned, edges) = plan_steps(stream, &graph, &pruned, true)?;
     let parts = plan_sources(stream, facts, &full, &pruned)?;
     let sinks = plan_sinks(stream, facts, &graph, &edges)?;
 
@@ -48,6 +48,22 @@ pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         return Err(problems);
     }
     Ok(assemble(stream, facts, &graph, (sources, planned, sinks), edges, tasks, promises))
+}
+
+/// What is wrong with the words of a document, found without looking at the world.
+pub fn check(stream: &Stream) -> Vec<Problem> {
+    let spec = &stream.spec;
+    let mut problems = Graph::new(spec).err().unwrap_or_default();
+    for (name, source) in &spec.sources {
+        problems.extend(connector::source_problems(source, &format!("spec.sources.{name}")));
+    }
+    for (name, step) in &spec.steps {
+        problems.extend(step.kind(&format!("spec.steps.{name}")).err());
+    }
+    for (name, sink) in &spec.sinks {
+        problems.extend(connector::sink_problems(sink, &format!("spec.sinks.{name}")));
+    }
+    problems
 }
 
 type Steps = Vec<Planned>;
@@ -102,7 +118,7 @@ fn assemble(
         containers: spec.tasks.containers,
         commit_every,
         flush_every: spec.batch.every.get(),
-        batch: Limit { rows: spec.batch.rows as usize, bytes: usize::try_from(spec.batch.bytes.get()).unwrap_or(usize::MAX) },
+        batch: Limit { rows: spec.batch.rows as usize, bytes: usize::try_from(spec.batch.bytes.bytes()).unwrap_or(usize::MAX) },
         memory_bytes: spec.memory.get(),
         drain_timeout: spec.drain_timeout.get(),
         fail_after: spec.errors.fail_after,
@@ -142,7 +158,12 @@ fn full_schemas(stream: &Stream, facts: &Facts) -> Result<Vec<SchemaRef>, Vec<Pr
     if problems.is_empty() { Ok(schemas) } else { Err(problems) }
 }
 
-fn plan_steps(stream: &Stream, graph: &Graph, sources: &[SchemaRef]) -> Result<(Steps, Edges), Vec<Problem>> {
+fn plan_steps(
+    stream: &Stream,
+    graph: &Graph,
+    sources: &[SchemaRef],
+    pruned: bool,
+) -> Result<(Steps, Edges), Vec<Problem>> {
     let spec = &stream.spec;
     let mut edges = Edges { sources: sources.to_vec(), steps: BTreeMap::new() };
     let (mut planned, mut problems) = (BTreeMap::new(), Vec::new());
@@ -161,7 +182,7 @@ fn plan_steps(stream: &Stream, graph: &Graph, sources: &[SchemaRef]) -> Result<(
             .names()
             .iter()
             .zip(&graph.steps[*number])
-            .map(|(name, from)| Edge { name: name.clone(), schema: edges.of(*from) })
+            .map(|(name, from)| Edge { name: name.clone(), schema: edges.of(*from), pruned })
             .collect();
         match step::plan(step, &inputs, &format!("spec.steps.{name}")) {
             Ok(step) => {
@@ -229,7 +250,7 @@ fn plan_sinks(
                 );
             }
         }
-        match connector::plan_sink(sink, &path, &schema, &facts.folder) {
+        match connector::plan_sink(sink, &path, &schema) {
             Ok(planned) => parts.push((name.clone(), planned)),
             Err(found) => problems.extend(found),
         }
