@@ -69,7 +69,8 @@ impl Progress {
     /// Adds the sinks of a stream.
     pub(crate) fn add(&mut self, stream: &str, plan: &Plan, meter: &Arc<StreamMeter>) {
         let is_drawn = self.every == Some(REDRAW_EVERY);
-        let style = ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         for sink in &plan.sinks {
             let bar = is_drawn.then(|| self.screen.bars.add(ProgressBar::new_spinner().with_style(style.clone())));
             self.lines.push(Line {
@@ -170,7 +171,9 @@ impl Figures {
         }
         text += &match self.committed {
             Some(millis) if millis < 1000 => "  committed now".to_owned(),
-            Some(millis) => format!("  committed {} ago", duration(Duration::from_secs(millis / 1000)).replace(".0", "")),
+            Some(millis) => {
+                format!("  committed {} ago", duration(Duration::from_secs(millis / 1000)).replace(".0", ""))
+            }
             None => "  not committed yet".to_owned(),
         };
         if self.quarantined > 0 {

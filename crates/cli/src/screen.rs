@@ -46,7 +46,12 @@ pub(crate) struct Screen {
 impl Screen {
     /// Without colours, before anything is known.
     pub(crate) fn plain() -> Screen {
-        Screen { is_terminal: false, color: false, output: Output::Text, bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()) }
+        Screen {
+            is_terminal: false,
+            color: false,
+            output: Output::Text,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+        }
     }
 
     /// As asked for on the command line; `no_color` is whether the environment refuses colours.

@@ -48,7 +48,9 @@ struct Show {
 
 /// Moves one task to a position, of the shape that `show --output json` prints
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:\n  headwater positions set ids.yaml --task ids-0 --source ids '{\"row\": 1000}'")]
+#[command(
+    after_long_help = "Examples:\n  headwater positions set ids.yaml --task ids-0 --source ids '{\"row\": 1000}'"
+)]
 struct Set {
     /// The document
     #[arg(value_name = "FILE")]
@@ -163,7 +165,10 @@ fn tell(moved: &[Moved], verb: &str, screen: &Screen) {
 }
 
 fn pending(task: &str, parts: &[String]) -> String {
-    format!("warning: task {task} was interrupted: rows prepared for {} become visible at the next start", parts.join(", "))
+    format!(
+        "warning: task {task} was interrupted: rows prepared for {} become visible at the next start",
+        parts.join(", ")
+    )
 }
 
 /// Asks on a terminal; elsewhere `--yes` has to be given.

@@ -152,7 +152,12 @@ fn act_list(list: &List, session: &mut Session) -> anyhow::Result<Exit> {
         let (entry, replayed) = (&one.entry, if is_replayed(one) { "yes" } else { "no" });
         let from = origin(entry);
         rows.push(vec![
-            one.id(), utc(entry.at), entry.part.clone(), entry.code.as_str().to_owned(), replayed.to_owned(), from,
+            one.id(),
+            utc(entry.at),
+            entry.part.clone(),
+            entry.code.as_str().to_owned(),
+            replayed.to_owned(),
+            from,
             first_line(&entry.message),
         ]);
     }
@@ -177,7 +182,11 @@ fn act_show(show: &Show, session: &Session) -> anyhow::Result<Exit> {
     let loaded = documents::load_one(&show.file, session)?;
     let found = all(&loaded, session)?.into_iter().find(|one| one.id() == show.id);
     let one = found.ok_or_else(|| {
-        Usage(format!("nothing was put aside as `{}`; `headwater quarantine list {}` tells what was", show.id, show.file.display()))
+        Usage(format!(
+            "nothing was put aside as `{}`; `headwater quarantine list {}` tells what was",
+            show.id,
+            show.file.display()
+        ))
     })?;
     let payload = one.entry.payload()?;
     if show.raw {
@@ -210,7 +219,8 @@ fn act_show(show: &Show, session: &Session) -> anyhow::Result<Exit> {
     let shown = payload.get(..SHOWN_BYTES_MAX).unwrap_or(&payload);
     let _ = write!(text, "\n{}", readable(shown));
     if shown.len() < payload.len() {
-        let _ = writeln!(text, "and {} more; `--raw` writes all", counted((payload.len() - shown.len()) as u64, "byte"));
+        let _ =
+            writeln!(text, "and {} more; `--raw` writes all", counted((payload.len() - shown.len()) as u64, "byte"));
     }
     session.screen.out(text)?;
     Ok(Exit::Done)
@@ -257,10 +267,7 @@ mod tests {
     #[test]
     fn bytes_are_text_where_they_can_be_read() {
         assert_eq!(readable(b"{\"a\": 1}\n"), "{\"a\": 1}\n");
-        assert_eq!(
-            readable(b"Obj\x01\xff"),
-            "00000000  4f 62 6a 01 ff                                   Obj..\n"
-        );
+        assert_eq!(readable(b"Obj\x01\xff"), "00000000  4f 62 6a 01 ff                                   Obj..\n");
         assert_eq!(dump(&[0; 17]).lines().count(), 2);
     }
 }

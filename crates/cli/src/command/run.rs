@@ -4,7 +4,6 @@ mod drive;
 mod summary;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -16,7 +15,7 @@ use super::{Files, plan};
 use crate::documents::{self, Loaded};
 use crate::exit::{self, Exit};
 use crate::figures;
-use crate::progress::{Progress, Shown};
+use crate::progress::Shown;
 use crate::screen::Output;
 use crate::server::{self, Watched};
 use crate::session::Session;

@@ -40,16 +40,16 @@ pub(crate) fn act(arguments: &Test, session: &mut Session) -> anyhow::Result<Exi
     let all: Vec<_> = outcomes.iter().flat_map(|(label, found)| found.iter().map(move |one| (label, one))).collect();
     let failed = all.iter().filter(|(_, one)| !one.differences.is_empty()).count();
     if arguments.output == Output::Json {
-        let entry = |(label, one): &(&String, &stream::fixture::Outcome)| {
-            json!({"stream": label, "name": one.name, "differences": one.differences})
-        };
+        let entry = |(label, one): &(&String, &stream::fixture::Outcome)| json!({"stream": label, "name": one.name, "differences": one.differences});
         session.screen.json(&all.iter().map(entry).collect::<Vec<_>>())?;
     } else {
         let mut text = String::new();
         for (label, one) in &all {
             let stream = if loaded.len() > 1 { format!("{label}: ") } else { String::new() };
             text += &format!("{} {stream}{}\n", if one.differences.is_empty() { "ok" } else { "FAILED" }, one.name);
-            text.extend(one.differences.iter().map(|difference| format!("    {}\n", difference.replace('\n', "\n    "))));
+            text.extend(
+                one.differences.iter().map(|difference| format!("    {}\n", difference.replace('\n', "\n    "))),
+            );
         }
         for (label, _) in outcomes.iter().filter(|(_, found)| found.is_empty()) {
             text += &format!("{label} has no fixtures: write some in `spec.tests`\n");

@@ -88,8 +88,14 @@ pub(super) fn drive(
         start(number, &mut job, until_idle, session, sender.clone())?;
         running.push(Running { job, result: None, took: Duration::ZERO, is_late: false });
     }
-    let mut drive =
-        Drive { session, clock: &session.clock, progress, running, started: session.clock.elapsed(), asked: Asked::None };
+    let mut drive = Drive {
+        session,
+        clock: &session.clock,
+        progress,
+        running,
+        started: session.clock.elapsed(),
+        asked: Asked::None,
+    };
     drive.until_all_ended(&events);
     signals.close();
     drive.progress.end();
