@@ -1,5 +1,13 @@
 //! Where rows come from and where they go: the seams [`Source`] and [`Sink`].
 
+pub mod blackhole;
+pub mod files;
+pub mod generate;
+pub mod http;
+mod kind;
+pub mod stdin;
+pub mod stdout;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +18,19 @@ use document::Secrets;
 use serde::{Deserialize, Serialize};
 use stdx::{Bell, Clock};
 
-use crate::{BadRow, Batch, Chunk, Error, Ledger, Origin, Pool};
+pub use kind::{SinkKind, SinkSpec, SourceKind, SourceSpec};
+pub(crate) use kind::{
+    SinkParts, SourceParts, folder_of, look, plan_sink, plan_source, sink_problems, source_problems,
+};
+
+use crate::{BadRow, Batch, Chunk, Error, Ledger, Origin, Pool, Reason};
 
 /// Where a source stands. Only the source that made it understands it; it is stored in the task's record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Position(pub serde_json::Value);
 
 /// How much one read may bring. A single message may be larger; a source then brings it alone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Limit {
     /// Rows or messages.
     pub rows: usize,
@@ -32,6 +45,13 @@ pub enum Read {
     Chunk(Chunk),
     /// Rows that need no decoding, and the origin of the first; offsets count rows.
     Columns(RecordBatch, Origin),
+    /// Bytes that can't be cut into messages, as one message that goes to quarantine. The source goes on behind it.
+    Bad {
+        /// The bytes, as many as a message may have; none where they could not even be unpacked.
+        chunk: Chunk,
+        /// Why.
+        reason: Reason,
+    },
     /// Nothing now. The source rings its bell when there is more, or asks to be read again when `Clock::elapsed`
     /// reaches `again`.
     Idle {

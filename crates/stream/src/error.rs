@@ -56,6 +56,14 @@ pub enum Error {
         /// What was found.
         found: String,
     },
+    /// What a record says was prepared is gone.
+    #[error("{} was prepared, but neither it nor {} is there; put one of them back", staged.display(), path.display())]
+    Lost {
+        /// Where it was staged.
+        staged: PathBuf,
+        /// Where it should have been published.
+        path: PathBuf,
+    },
     /// A server answered in a way that ends the stream.
     #[error("{what} answered {status}: {reason}")]
     Refused {
@@ -69,6 +77,9 @@ pub enum Error {
     /// The world is not as the plan needs it.
     #[error("{0}")]
     World(String),
+    /// Whoever read what we write has gone: nothing is left to do, and nothing went wrong. The stream drains.
+    #[error("{0} was closed by its reader")]
+    Closed(String),
     /// More rows were put aside than `errors.failAfter` allows.
     #[error("{bad} of {rows} rows were put aside, which is past errors.failAfter; see `headwater quarantine list`")]
     TooManyBad {

@@ -67,7 +67,8 @@ pub fn homes(stream: &Stream, folder: &std::path::Path) -> Vec<Home> {
     let spec = &stream.spec;
     let home = |path: PathBuf| Home { home: path, namespace: stream.namespace.clone(), name: stream.name.clone() };
     let given = spec.commit.url.as_deref().map(|url| connector::files::local_folder(url, folder));
-    let beside = spec.sinks.values().filter_map(|sink| connector::folder_of(sink, folder)).map(|url| url.join("_headwater"));
+    let beside =
+        spec.sinks.values().filter_map(|sink| connector::folder_of(sink, folder)).map(|url| url.join("_headwater"));
     let mut homes = IndexMap::new();
     for path in given.into_iter().chain(beside).chain([folder.join(".headwater")]) {
         homes.entry(path.clone()).or_insert_with(|| home(path));
@@ -86,7 +87,8 @@ pub fn facts(stream: &Stream, forget: &[String], world: &World) -> Result<Facts,
         }
     }
     let ledger = look_at_ledger(stream, world).unwrap_or_else(|error| {
-        problems.push(Problem::at("spec.commit").found(Chain(&error).to_string()).expected("a ledger that can be read"));
+        problems
+            .push(Problem::at("spec.commit").found(Chain(&error).to_string()).expected("a ledger that can be read"));
         LedgerFacts::default()
     });
     if problems.is_empty() {

@@ -87,7 +87,11 @@ fn plan_for_fixtures(stream: &Stream) -> Result<Plan, Vec<Problem>> {
     for source in stream.spec.sources.keys() {
         let rows = stream.spec.tests.iter().filter_map(|fixture| fixture.given.get(source)).flatten();
         let schema = infer_json_schema_from_iterator(rows.map(Ok)).map_err(|error| {
-            vec![Problem::at("spec.tests").found(error.to_string()).expected(format!("rows of `{source}` with the same types"))]
+            vec![
+                Problem::at("spec.tests")
+                    .found(error.to_string())
+                    .expected(format!("rows of `{source}` with the same types")),
+            ]
         })?;
         facts.sources.insert(source.clone(), SourceFacts { schema: Some(Arc::new(schema)), ..SourceFacts::default() });
     }
@@ -131,7 +135,10 @@ fn feed(fixture: &FixtureSpec, plan: &Arc<Plan>, clock: &Clock, seen: &Seen) -> 
         flow.push(number, &Batch { columns, rows: Rows::Same, input }, &mut quarantine)?;
     }
     let entries = quarantine.into_entries();
-    Ok(entries.iter().map(|entry| format!("row {} was put aside by `{}`: {}", entry.origin.offset, entry.part, entry.message)).collect())
+    Ok(entries
+        .iter()
+        .map(|entry| format!("row {} was put aside by `{}`: {}", entry.origin.offset, entry.part, entry.message))
+        .collect())
 }
 
 fn columns(rows: &[Value], schema: &SchemaRef) -> Result<RecordBatch, Error> {
@@ -166,7 +173,8 @@ fn contains(found: &Value, expected: &Value) -> bool {
             expected.iter().all(|(key, value)| contains(found.get(key).unwrap_or(&Value::Null), value))
         }
         (Value::Array(found), Value::Array(expected)) => {
-            found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| contains(found, expected))
+            found.len() == expected.len()
+                && found.iter().zip(expected).all(|(found, expected)| contains(found, expected))
         }
         (Value::Number(found), Value::Number(expected)) => found == expected || found.as_f64() == expected.as_f64(),
         _ => found == expected,

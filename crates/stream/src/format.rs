@@ -269,15 +269,10 @@ impl Format {
     }
 
     /// Opens a decoder that gives the columns `wanted`, a part of `full`.
-    pub(crate) fn decode(
-        &self,
-        full: &SchemaRef,
-        wanted: &SchemaRef,
-        folder: &Path,
-    ) -> Result<Box<dyn Decode>, Error> {
+    pub(crate) fn decode(&self, full: &SchemaRef, wanted: &SchemaRef, folder: &Path) -> Result<Box<dyn Decode>, Error> {
         match self {
             Self::Json(spec) => json::decode(spec, wanted),
-            Self::Csv(spec) => csv::decode(spec, full, wanted),
+            Self::Csv(spec) => csv::decode(spec, wanted),
             Self::Text(spec) => text::decode(spec, wanted),
             Self::MessagePack(spec) => messagepack::decode(spec, wanted),
             Self::Avro(spec) => avro::decode(spec, full, wanted, folder),

@@ -32,15 +32,22 @@ impl Graph {
         let mut resolve = |path: String, from: &[String]| -> Vec<From> {
             from.iter().filter_map(|name| resolve_name(&names, name, &path, &mut problems)).collect()
         };
-        let steps: Vec<Vec<From>> =
-            spec.steps.iter().map(|(name, step)| resolve(format!("spec.steps.{name}.from"), step.from.names())).collect();
-        let sinks: Vec<Vec<From>> =
-            spec.sinks.iter().map(|(name, sink)| resolve(format!("spec.sinks.{name}.from"), sink.from.names())).collect();
+        let steps: Vec<Vec<From>> = spec
+            .steps
+            .iter()
+            .map(|(name, step)| resolve(format!("spec.steps.{name}.from"), step.from.names()))
+            .collect();
+        let sinks: Vec<Vec<From>> = spec
+            .sinks
+            .iter()
+            .map(|(name, sink)| resolve(format!("spec.sinks.{name}.from"), sink.from.names()))
+            .collect();
         if problems.is_empty() {
             find_unused(spec, &steps, &sinks, &mut problems);
         }
         let order = order(&steps).unwrap_or_else(|cycle| {
-            let names: Vec<&str> = cycle.iter().filter_map(|step| spec.steps.get_index(*step)).map(|(name, _)| name.as_str()).collect();
+            let names: Vec<&str> =
+                cycle.iter().filter_map(|step| spec.steps.get_index(*step)).map(|(name, _)| name.as_str()).collect();
             problems.push(
                 Problem::at(format!("spec.steps.{}.from", names.first().unwrap_or(&"")))
                     .found(format!("steps that read from each other: {}", names.join(" -> ")))
@@ -103,7 +110,9 @@ fn names<'a>(spec: &'a Spec, problems: &mut Vec<Problem>) -> BTreeMap<&'a str, O
         }
         if names.insert(name.as_str(), from).is_some() {
             problems.push(
-                Problem::at(path).found(format!("a second part named `{name}`")).expected("one name for each part of a stream"),
+                Problem::at(path)
+                    .found(format!("a second part named `{name}`"))
+                    .expected("one name for each part of a stream"),
             );
         }
     }

@@ -42,7 +42,7 @@ pub use from::From;
 pub use ledger::{Claimed, Home, Ledger, Record, StreamRecord};
 pub use memory::{Lease, Pool};
 pub use meter::{Meters, PartSnapshot, Snapshot, StreamMeter, resident_bytes};
-pub use plan::{Plan, Promise, Sort, TaskPlan, check, plan};
+pub use plan::{DecodeOpener, Nature, Plan, Promise, SinkOpener, Sort, SourceOpener, TaskPlan, check, plan};
 pub use run::{Control, Report, run};
 pub use spec::{Delivery, FailAfter, Spec, Stream};
 pub use step::{Step, Stepped};

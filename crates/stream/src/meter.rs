@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -166,10 +166,7 @@ impl StreamMeter {
             rows_out: self.rows.get_or_create(&labels("out")).clone(),
             bytes_in: self.bytes.get_or_create(&labels("in")).clone(),
             bytes_out: self.bytes.get_or_create(&labels("out")).clone(),
-            lag: self
-                .lag
-                .get_or_create(&SourceLabels { stream: self.stream.clone(), part: part.into() })
-                .clone(),
+            lag: self.lag.get_or_create(&SourceLabels { stream: self.stream.clone(), part: part.into() }).clone(),
         }
     }
 
@@ -252,9 +249,6 @@ impl PartSnapshot {
         }
     }
 }
-
-/// Counters that are shared with whoever shows them.
-pub type SharedMeter = Arc<StreamMeter>;
 
 #[cfg(test)]
 mod tests {

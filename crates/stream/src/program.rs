@@ -63,7 +63,10 @@ impl Program {
             containers: 1,
             commit_every: Duration::from_secs(10),
             flush_every: batch.every.get(),
-            batch: Limit { rows: batch.rows as usize, bytes: usize::try_from(batch.bytes.bytes()).unwrap_or(usize::MAX) },
+            batch: Limit {
+                rows: batch.rows as usize,
+                bytes: usize::try_from(batch.bytes.bytes()).unwrap_or(usize::MAX),
+            },
             memory_bytes: 256 << 20,
             drain_timeout: Duration::from_secs(30),
             fail_after: None,
@@ -154,7 +157,8 @@ impl Program {
     fn connect(&mut self, name: &str, from: &[&str], part: Part) {
         for (slot, from) in from.iter().enumerate() {
             let consumer = Consumer { part, slot };
-            let source = self.plan.sources.iter_mut().find(|source| source.name == *from).map(|source| &mut source.consumers);
+            let source =
+                self.plan.sources.iter_mut().find(|source| source.name == *from).map(|source| &mut source.consumers);
             let step = self.plan.steps.iter_mut().find(|step| step.name == *from).map(|step| &mut step.consumers);
             match source.or(step) {
                 Some(consumers) => consumers.push(consumer),

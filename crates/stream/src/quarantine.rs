@@ -19,7 +19,6 @@ use crate::spec::Stream;
 use crate::{Batch, Chunk, Error, Origin, Payload, Reason, ReasonCode, Token};
 
 pub use replay::{is_replayed, replay_plan};
-pub(crate) use replay::task_name;
 
 /// A row that was put aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -211,7 +210,9 @@ impl Quarantine {
         staging.seal(std::slice::from_mut(&mut file))?;
         let named = StagedFile { staged: file.name().to_owned(), path: format!("{stem}-{sequence}.jsonl") };
         let token = serde_json::to_value([named]);
-        token.map(|token| Some(Token(token))).map_err(|error| Error::House(format!("a token can't be written: {error}")))
+        token
+            .map(|token| Some(Token(token)))
+            .map_err(|error| Error::House(format!("a token can't be written: {error}")))
     }
 
     /// Makes visible what `token` names.
@@ -256,7 +257,8 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     for name in crate::ledger::local::names(folder)? {
         if !name.starts_with('_') && Path::new(&name).extension().is_some_and(|extension| extension == "jsonl") {
             let path = folder.join(name);
-            let modified = std::fs::metadata(&path).and_then(|data| data.modified()).map_err(Error::file("look at", &path))?;
+            let modified =
+                std::fs::metadata(&path).and_then(|data| data.modified()).map_err(Error::file("look at", &path))?;
             files.push((modified, path));
         }
     }

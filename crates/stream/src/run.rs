@@ -97,7 +97,8 @@ fn join(
 /// The uid of the stream's record, which is written at the first start.
 fn stream_uid(plan: &Plan) -> Result<String, Error> {
     let home = &plan.ledger;
-    let shards: IndexMap<String, u32> = plan.sources.iter().map(|source| (source.name.clone(), source.shards)).collect();
+    let shards: IndexMap<String, u32> =
+        plan.sources.iter().map(|source| (source.name.clone(), source.shards)).collect();
     let record = match home.stream()? {
         Some(record) if shards.keys().all(|source| record.shards.contains_key(source)) => return Ok(record.uid),
         Some(mut record) => {

@@ -56,6 +56,11 @@ pub(crate) fn run(task: &TaskPlan, context: &Context) -> Result<TaskEnd, Error> 
         let commits_before = context.meter.snapshot().commits;
         let error = match attempt(task, context, &bell) {
             Ok(end) => return Ok(end),
+            // Nobody reads on: what wasn't committed is not, and comes again in the next run.
+            Err(Error::Closed(_)) => {
+                context.stop.ask(Level::Drain);
+                return Ok(TaskEnd::default());
+            }
             Err(error) => error,
         };
         if context.meter.snapshot().commits > commits_before {

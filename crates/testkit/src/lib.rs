@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What tests share: servers that misbehave on purpose.
+
+pub mod streaming_server;

@@ -255,10 +255,15 @@ fn look_at_files(
     world: &World,
 ) -> Result<SourceFacts, Vec<Problem>> {
     let unreadable = |error: &crate::Error| {
-        vec![Problem::at(format!("{path}.files.path")).found(Chain(error).to_string()).expected("files that can be read")]
+        vec![
+            Problem::at(format!("{path}.files.path"))
+                .found(Chain(error).to_string())
+                .expected("files that can be read"),
+        ]
     };
     let look = files::look(spec, &world.folder).map_err(|error| unreadable(&error))?;
-    let sample = files::sample(spec, framed(format, &empty()), &world.folder, SAMPLE).map_err(|error| unreadable(&error))?;
+    let sample =
+        files::sample(spec, framed(format, &empty()), &world.folder, SAMPLE).map_err(|error| unreadable(&error))?;
     let schema = match sample {
         Some(files::Sample::Chunk(chunk)) => format.infer(&world.folder, &chunk),
         Some(files::Sample::File(file, name)) => format.scan_schema(&file).map_err(|error| {

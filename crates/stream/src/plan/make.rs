@@ -28,7 +28,7 @@ pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let pruned: Vec<SchemaRef> = full.iter().zip(&reads).map(|(schema, reads)| prune(schema, reads)).collect();
     let (planned, edges) = plan_steps(stream, &graph, &pruned, true)?;
     let parts = plan_sources(stream, facts, &full, &pruned)?;
-    let sinks = plan_sinks(stream, facts, &graph, &edges)?;
+    let sinks = plan_sinks(stream, &graph, &edges)?;
 
     let mut problems = Vec::new();
     let sources = sources(stream, &graph, parts, &full, pruned);
@@ -118,8 +118,11 @@ fn assemble(
         containers: spec.tasks.containers,
         commit_every,
         flush_every: spec.batch.every.get(),
-        batch: Limit { rows: spec.batch.rows as usize, bytes: usize::try_from(spec.batch.bytes.bytes()).unwrap_or(usize::MAX) },
-        memory_bytes: spec.memory.get(),
+        batch: Limit {
+            rows: spec.batch.rows as usize,
+            bytes: usize::try_from(spec.batch.bytes.bytes()).unwrap_or(usize::MAX),
+        },
+        memory_bytes: spec.memory.bytes(),
         drain_timeout: spec.drain_timeout.get(),
         fail_after: spec.errors.fail_after,
         made_of: Some(Arc::new((stream.clone(), facts.clone()))),
@@ -229,12 +232,7 @@ fn plan_sources(
     if problems.is_empty() { Ok(parts) } else { Err(problems) }
 }
 
-fn plan_sinks(
-    stream: &Stream,
-    facts: &Facts,
-    graph: &Graph,
-    edges: &Edges,
-) -> Result<Vec<(String, SinkParts)>, Vec<Problem>> {
+fn plan_sinks(stream: &Stream, graph: &Graph, edges: &Edges) -> Result<Vec<(String, SinkParts)>, Vec<Problem>> {
     let (mut parts, mut problems) = (Vec::new(), Vec::new());
     for ((name, sink), inputs) in stream.spec.sinks.iter().zip(&graph.sinks) {
         let path = format!("spec.sinks.{name}");
@@ -378,10 +376,15 @@ fn inherit(stream: &Stream, facts: &Facts, tasks: &mut [TaskPlan], problems: &mu
         }
         let index = old.rsplit_once('-').map_or("", |(_, index)| index);
         for task in tasks.iter_mut().filter(|task| task.name.rsplit_once('-').is_some_and(|(_, own)| own == index)) {
-            let own: Vec<&String> =
-                task.sources.iter().filter_map(|(number, _)| stream.spec.sources.get_index(*number)).map(|(name, _)| name).collect();
+            let own: Vec<&String> = task
+                .sources
+                .iter()
+                .filter_map(|(number, _)| stream.spec.sources.get_index(*number))
+                .map(|(name, _)| name)
+                .collect();
             let positions = record.positions.iter().filter(|(source, _)| own.contains(source));
-            task.inherited.extend(positions.map(|(source, position): (&String, &Position)| (source.clone(), position.clone())));
+            task.inherited
+                .extend(positions.map(|(source, position): (&String, &Position)| (source.clone(), position.clone())));
         }
     }
 }
@@ -425,12 +428,7 @@ fn check_earlier_runs(stream: &Stream, facts: &Facts, sources: &[PlannedSource],
     }
 }
 
-fn warnings(
-    stream: &Stream,
-    facts: &Facts,
-    commit_every: Duration,
-    roll: Option<Duration>,
-) -> Vec<String> {
+fn warnings(stream: &Stream, facts: &Facts, commit_every: Duration, roll: Option<Duration>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(roll) = roll.filter(|roll| commit_every < *roll) {
         warnings.push(format!(

@@ -95,7 +95,8 @@ impl Source for ReplaySource {
         let bytes = entry.payload()?;
         self.wants(entry.row);
         if entry.encoding == Encoding::Arrow {
-            let mut rows = StreamReader::try_new(&bytes[..], None).map_err(Error::arrow("read a row that was put aside"))?;
+            let mut rows =
+                StreamReader::try_new(&bytes[..], None).map_err(Error::arrow("read a row that was put aside"))?;
             let row = rows.next().ok_or_else(|| Error::World("a row that was put aside is empty".into()))?;
             return Ok(Read::Columns(row.map_err(Error::arrow("read a row that was put aside"))?, entry.origin));
         }
@@ -177,7 +178,9 @@ fn one(plan: &Plan, source: usize, part: &str) -> Result<Plan, Error> {
         let step = plan.steps.iter().position(|step| step.name == part).map(Part::Step);
         let sink = plan.sinks.iter().position(|sink| sink.name == part).map(Part::Sink);
         Some(step.or(sink).ok_or_else(|| {
-            Error::World(format!("rows were put aside by `{part}`, which the document no longer has; put it back to replay them"))
+            Error::World(format!(
+                "rows were put aside by `{part}`, which the document no longer has; put it back to replay them"
+            ))
         })?)
     };
     if let Some(target) = target {

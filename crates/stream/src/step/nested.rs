@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StructArray, UInt32Array, make_array};
-use arrow::buffer::NullBuffer;
-use arrow::compute::{cast, take};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StructArray, UInt32Array};
+use arrow::compute::{cast, nullif, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
@@ -14,15 +13,11 @@ pub(crate) fn field(parent: &StructArray, index: usize) -> Result<ArrayRef, Arro
     let Some(nulls) = parent.nulls().filter(|nulls| nulls.null_count() > 0) else {
         return Ok(Arc::clone(child));
     };
-    if child.data_type().is_null() {
+    // These keep no nulls of their own: a union's null is one of its branches, which the decoder has chosen.
+    if matches!(child.data_type(), DataType::Null | DataType::Union(..)) {
         return Ok(Arc::clone(child));
     }
-    if matches!(child.data_type(), DataType::Union(..)) {
-        let places: UInt32Array = (0u32..).zip(nulls.iter()).map(|(row, valid)| valid.then_some(row)).collect();
-        return take(child, &places, None);
-    }
-    let both = NullBuffer::union(child.nulls(), Some(nulls));
-    Ok(make_array(child.to_data().into_builder().nulls(both).build()?))
+    nullif(child, &BooleanArray::new(!nulls.inner(), None))
 }
 
 /// A batch that may have no columns.
@@ -55,7 +50,7 @@ pub(crate) fn unfold(lists: &[ArrayRef], outer: bool) -> Result<Unfolded, ArrowE
         let list = list.as_list::<i32>();
         if list.is_null(row) { 0 } else { list.value_length(row).unsigned_abs() }
     };
-    let count = lists.first().map_or(0, |list| list.len());
+    let count = lists.first().map_or(0, Array::len);
     let mut rows = Vec::new();
     let mut places: Vec<Vec<Option<u32>>> = vec![Vec::new(); lists.len()];
     for row in 0..count {

@@ -66,7 +66,7 @@ pub(crate) fn read(mut scan: Box<dyn Scan>, schema: &SchemaRef, rows: usize) -> 
 
 #[test]
 fn files_are_read_from_every_row() {
-    let spec = Spec { row_group: RowGroup { bytes: ByteSize::new(700) }, ..Spec::default() };
+    let spec = Spec { row_group: RowGroup { bytes: ByteSize::from_bytes(700) }, ..Spec::default() };
     let all = nested(0, 60);
     let batches: Vec<_> = (0..6).map(|part| nested(part * 10, 10)).collect();
     let file = file(encode(&spec, &all.schema()).unwrap(), &batches);
@@ -105,7 +105,7 @@ fn settings_reach_the_file() {
 
 #[test]
 fn memory_is_told_and_rows_leave_in_groups() {
-    let spec = Spec { row_group: RowGroup { bytes: ByteSize::new(20_000) }, ..Spec::default() };
+    let spec = Spec { row_group: RowGroup { bytes: ByteSize::from_bytes(20_000) }, ..Spec::default() };
     let batch = nested(0, 1_000);
     let mut encoder = encode(&spec, &batch.schema()).unwrap();
     let mut out = Vec::new();

@@ -11,14 +11,14 @@ use super::functions;
 /// A problem that doesn't know its path yet.
 #[derive(Debug)]
 pub(super) struct Found {
-    found: String,
+    what: String,
     expected: &'static str,
     hint: Option<String>,
 }
 
 impl Found {
     pub(super) fn new(found: impl Into<String>, expected: &'static str) -> Self {
-        Self { found: found.into(), expected, hint: None }
+        Self { what: found.into(), expected, hint: None }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
@@ -27,11 +27,11 @@ impl Found {
 
     /// Says where in the query it is, if that is known.
     pub(super) fn in_query(self, span: Span) -> Self {
-        Self { found: format!("{}{}", self.found, place(span)), ..self }
+        Self { what: format!("{}{}", self.what, place(span)), ..self }
     }
 
     pub(super) fn at(self, path: &str) -> Problem {
-        let problem = Problem::at(path).found(self.found).expected(self.expected);
+        let problem = Problem::at(path).found(self.what).expected(self.expected);
         match self.hint {
             Some(hint) => problem.hint(hint),
             None => problem,

@@ -153,11 +153,8 @@ impl Rewriter<'_> {
     }
 
     fn clauses(&mut self, select: &Select) {
-        match &select.distinct {
-            Some(Distinct::Distinct | Distinct::On(_)) => {
-                self.refuse("DISTINCT", select.select_token.0.span, AFTERWARDS);
-            }
-            _ => {}
+        if let Some(Distinct::Distinct | Distinct::On(_)) = &select.distinct {
+            self.refuse("DISTINCT", select.select_token.0.span, AFTERWARDS);
         }
         match &select.group_by {
             GroupByExpr::Expressions(by, _) if by.is_empty() => {}
@@ -200,20 +197,10 @@ impl Rewriter<'_> {
         for item in std::mem::take(&mut select.projection) {
             match item {
                 SelectItem::UnnamedExpr(expr) => columns.push(self.named(expr)),
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
-                    let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
-                    match self.fields(&parts, &select.from) {
-                        Some(fields) if options.to_string().is_empty() => columns.extend(fields),
-                        Some(_) => {
-                            self.refuse("a part of a struct's fields", name.span(), "name the fields one by one")
-                        }
-                        None => columns.push(SelectItem::QualifiedWildcard(
-                            SelectItemQualifiedWildcardKind::ObjectName(name),
-                            options,
-                        )),
-                    }
-                }
-                other => columns.push(other),
+                other => match self.star(&other, &select.from) {
+                    Some(fields) => columns.extend(fields),
+                    None => columns.push(other),
+                },
             }
         }
         let mut seen = BTreeSet::new();
@@ -235,6 +222,19 @@ impl Rewriter<'_> {
             return SelectItem::UnnamedExpr(expr);
         };
         SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) }
+    }
+
+    /// The columns that `struct.*` stands for.
+    fn star(&mut self, item: &SelectItem, from: &[TableWithJoins]) -> Option<Vec<SelectItem>> {
+        let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) = item else {
+            return None;
+        };
+        let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
+        let fields = self.fields(&parts, from)?;
+        if !options.to_string().is_empty() {
+            self.refuse("a part of a struct's fields", name.span(), "name the fields one by one");
+        }
+        Some(fields)
     }
 
     /// The columns of `path.*`, if `path` is a struct in the only table.

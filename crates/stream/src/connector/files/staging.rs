@@ -1,0 +1,245 @@
+//! Files that are written where nobody looks, and renamed to their place when a record names them.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::listing::is_gone;
+use crate::Error;
+
+/// Everything of ours in a folder of outputs is beneath this name.
+const OURS: &str = "_headwater";
+
+/// How often a folder is made again that another task's sweep took away.
+const FOLDER_TRIES: usize = 8;
+
+/// A file that is staged, and where it goes. Both are relative to the folder of outputs, with `/` between names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StagedFile {
+    /// Where it is until it is published.
+    pub(crate) staged: String,
+    /// Where it is from then on.
+    pub(crate) path: String,
+}
+
+/// The staging folder of one writer in one task:
+/// `_headwater/staging/<uid>/<owner>/<task>/<claim>-<number>` beneath the folder of outputs.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    root: PathBuf,
+    folder: String,
+    claim: u64,
+    next: u64,
+    /// Whether the folder is new since files were last made durable.
+    is_new: bool,
+}
+
+/// A file being written. Dropped before it is kept, it is removed.
+///
+/// It is not held open: each [`Staged::append`] opens it, so that their number is not bounded by file descriptors.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    real: PathBuf,
+    name: String,
+    bytes: u64,
+    kept: bool,
+}
+
+impl Staging {
+    /// The staging folder of `owner` (a sink's name, or `quarantine`) in the task that holds `claim`.
+    pub(crate) fn open(root: &Path, uid: &str, owner: &str, task: &str, claim: u64) -> Self {
+        let folder = format!("{OURS}/staging/{uid}/{owner}/{task}");
+        Self { root: root.to_owned(), folder, claim, next: 0, is_new: false }
+    }
+
+    /// The folder of outputs.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A new, empty file.
+    pub(crate) fn create(&mut self) -> Result<Staged, Error> {
+        let folder = self.root.join(&self.folder);
+        for _ in 0..FOLDER_TRIES {
+            let name = format!("{}/{}-{}", self.folder, self.claim, self.next);
+            let real = self.root.join(&name);
+            match OpenOptions::new().write(true).create_new(true).open(&real) {
+                Ok(_) => {
+                    self.next += 1;
+                    return Ok(Staged { real, name, bytes: 0, kept: false });
+                }
+                // Staged under this claim before a failure, and perhaps named by a record.
+                Err(fault) if fault.kind() == ErrorKind::AlreadyExists => self.next = self.free(&folder)?,
+                Err(fault) if fault.kind() == ErrorKind::NotFound => {
+                    make(&folder, &mut BTreeSet::new())?;
+                    self.is_new = true;
+                }
+                Err(fault) => return Err(Error::file("create", real)(fault)),
+            }
+        }
+        Err(Error::World(format!("the folder {} goes away as soon as it is made", folder.display())))
+    }
+
+    /// The first number that no file of our claim has.
+    fn free(&self, folder: &Path) -> Result<u64, Error> {
+        let numbers = self.staged(folder)?.into_iter().filter(|(claim, ..)| *claim == self.claim);
+        Ok(numbers.map(|(_, number, _)| number + 1).max().unwrap_or(0))
+    }
+
+    /// Makes files durable, and with them their names. They are kept from now on.
+    pub(crate) fn seal(&mut self, files: &mut [Staged]) -> Result<(), Error> {
+        for file in files.iter() {
+            let open = OpenOptions::new().write(true).open(&file.real).map_err(Error::file("open", &file.real))?;
+            open.sync_data().map_err(Error::file("make durable", &file.real))?;
+        }
+        if !files.is_empty() && !std::mem::take(&mut self.is_new) {
+            sync(&self.root.join(&self.folder))?;
+        } else if !files.is_empty() {
+            let mut folder = self.root.clone();
+            if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+                sync(above)?;
+            }
+            sync(&folder)?;
+            for name in self.folder.split('/') {
+                folder.push(name);
+                sync(&folder)?;
+            }
+        }
+        files.iter_mut().for_each(|file| file.kept = true);
+        Ok(())
+    }
+
+    /// Renames files to their places. What is there already stays as it is: the same name is the same content.
+    pub(crate) fn publish(&self, files: &[StagedFile]) -> Result<(), Error> {
+        let mut changed = BTreeSet::new();
+        for file in files {
+            let (staged, path) = (self.root.join(&file.staged), self.root.join(&file.path));
+            if path.symlink_metadata().is_ok() {
+                remove(&staged)?;
+            } else {
+                move_to(&staged, &path, &mut changed)?;
+            }
+            changed.extend(path.parent().map(Path::to_owned));
+        }
+        changed.iter().try_for_each(|folder| sync(folder))
+    }
+
+    /// Removes what lower claims staged, except what `keep` names, and empty folders.
+    pub(crate) fn sweep(&self, keep: &[StagedFile]) -> Result<(), Error> {
+        let folder = self.root.join(&self.folder);
+        for (claim, _, real) in self.staged(&folder)? {
+            let is_kept = keep.iter().any(|file| self.root.join(&file.staged) == real);
+            if claim < self.claim && !is_kept {
+                remove(&real)?;
+            }
+        }
+        self.tidy();
+        Ok(())
+    }
+
+    /// Claim, number and path of what is staged.
+    fn staged(&self, folder: &Path) -> Result<Vec<(u64, u64, PathBuf)>, Error> {
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(fault) if is_gone(&fault) => return Ok(Vec::new()),
+            Err(fault) => return Err(Error::file("list", folder)(fault)),
+        };
+        let mut staged = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::file("list", folder))?;
+            let name = entry.file_name();
+            let numbers = name.to_str().and_then(|name| name.split_once('-'));
+            let numbers = numbers.map(|(claim, number)| (claim.parse(), number.parse()));
+            if let Some((Ok(claim), Ok(number))) = numbers {
+                staged.push((claim, number, entry.path()));
+            }
+        }
+        Ok(staged)
+    }
+
+    /// Removes our folder and those above it as long as they are empty.
+    fn tidy(&self) {
+        let mut folder = self.folder.as_str();
+        while let Some((above, _)) = folder.rsplit_once('/') {
+            if std::fs::remove_dir(self.root.join(folder)).is_err_and(|fault| fault.kind() != ErrorKind::NotFound) {
+                return;
+            }
+            folder = above;
+        }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        self.tidy();
+    }
+}
+
+impl Staged {
+    /// Writes bytes at the end.
+    pub(crate) fn append(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
+        let mut file = OpenOptions::new().append(true).open(&self.real).map_err(Error::file("open", &self.real))?;
+        for piece in pieces {
+            file.write_all(piece).map_err(Error::file("write", &self.real))?;
+            self.bytes += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The bytes so far.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its name, relative to the folder of outputs.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What can't be removed now is swept by the next claim.
+            drop(std::fs::remove_file(&self.real));
+        }
+    }
+}
+
+fn move_to(staged: &Path, path: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
+    let gone = match std::fs::rename(staged, path) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => fault,
+        done => return done.map_err(Error::file("publish", path)),
+    };
+    if staged.symlink_metadata().is_err() {
+        return Err(Error::Lost { staged: staged.to_owned(), path: path.to_owned() });
+    }
+    let Some(folder) = path.parent() else { return Err(Error::file("publish", path)(gone)) };
+    make(folder, changed)?;
+    std::fs::rename(staged, path).map_err(Error::file("publish", path))
+}
+
+/// Makes a folder and those above it; `changed` learns which folders have a new entry.
+fn make(folder: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.is_dir()).collect();
+    std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        changed.insert(above.unwrap_or(Path::new(".")).to_owned());
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(fault) if !is_gone(&fault) => Err(Error::file("remove", path)(fault)),
+        _ => Ok(()),
+    }
+}
+
+fn sync(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("make durable", folder))
+}
