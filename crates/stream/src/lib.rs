@@ -24,6 +24,7 @@ pub mod ledger;
 mod memory;
 mod meter;
 mod plan;
+pub mod positions;
 pub mod program;
 mod prune;
 pub mod quarantine;

@@ -15,6 +15,7 @@ use stdx::Clock;
 
 use crate::connector::files::{Staged, StagedFile, Staging};
 use crate::meter::StreamMeter;
+use crate::spec::Stream;
 use crate::{Batch, Chunk, Error, Origin, Payload, Reason, ReasonCode, Token};
 
 pub use replay::{is_replayed, replay_plan};
@@ -240,6 +241,14 @@ fn arrow_stream(row: &RecordBatch) -> Result<Vec<u8>, Error> {
     let mut writer = StreamWriter::try_new(Vec::new(), &row.schema()).map_err(Error::arrow("open an Arrow stream"))?;
     writer.write(row).map_err(Error::arrow("write a row to an Arrow stream"))?;
     writer.into_inner().map_err(Error::arrow("end an Arrow stream"))
+}
+
+/// The folder of a stream's quarantine: what the document says, otherwise beside its ledger.
+pub fn folder(stream: &Stream, folder: &Path) -> PathBuf {
+    match &stream.spec.quarantine {
+        Some(quarantine) => crate::connector::files::local_folder(&quarantine.url, folder),
+        None => crate::facts::homes(stream, folder).swap_remove(0).quarantine(),
+    }
 }
 
 /// The published files of a quarantine, oldest first.

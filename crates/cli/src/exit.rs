@@ -1,0 +1,130 @@
+//! How the process ends.
+
+use std::io::{self, Write as _};
+use std::panic;
+use std::process::ExitCode;
+
+use document::Problem;
+use stdx::{Blame, Chain};
+
+use crate::screen::Screen;
+
+/// Why the process ends, as a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// It is done, or was asked to stop and drained: 0.
+    Done,
+    /// The world failed, or a fixture did: 1.
+    World,
+    /// The document or the command line is wrong: 2.
+    Document,
+    /// A bug of ours: 70.
+    House,
+    /// A second signal: 130.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::World => 1,
+            Exit::Document => 2,
+            Exit::House => 70,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+impl From<Blame> for Exit {
+    fn from(blame: Blame) -> Exit {
+        match blame {
+            Blame::Document => Exit::Document,
+            Blame::World => Exit::World,
+            Blame::House => Exit::House,
+        }
+    }
+}
+
+/// The command line asks for something that doesn't fit: exit code 2.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// All that is wrong with the documents: exit code 2.
+#[derive(Debug)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", crate::figures::counted(self.0.len() as u64, "problem"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl From<Vec<Problem>> for Problems {
+    fn from(problems: Vec<Problem>) -> Problems {
+        Problems(problems)
+    }
+}
+
+/// Prints an error and its causes, and tells the exit code.
+pub(crate) fn report(error: &anyhow::Error, screen: &Screen) -> Exit {
+    if let Some(Problems(problems)) = error.downcast_ref() {
+        return screen.problems(problems);
+    }
+    if is_closed_pipe(error.as_ref()) {
+        return Exit::Done;
+    }
+    let exit = of(error);
+    screen.error(&Chain(error.as_ref()).to_string());
+    if exit == Exit::House {
+        screen.note(REPORT_US);
+    }
+    exit
+}
+
+/// The exit code of an error.
+fn of(error: &anyhow::Error) -> Exit {
+    if error.is::<Usage>() {
+        return Exit::Document;
+    }
+    let blame = error.chain().find_map(|cause| cause.downcast_ref::<stream::Error>()).map(stream::Error::blame);
+    blame.map_or(Exit::World, Exit::from)
+}
+
+/// Whether whoever read our output has gone away, which is no failure: `headwater plan x.yaml | head`.
+pub(crate) fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What to do about a bug.
+pub(crate) const REPORT_US: &str = "this is a bug of Headwater, not of the document; please report it with the document, \
+                                    the command and what stands above";
+
+/// Makes a panic readable: it is always a bug of ours.
+pub(crate) fn explain_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let words = panic.payload_as_str().unwrap_or("no reason given");
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+        let thread = std::thread::current();
+        let name = thread.name().filter(|name| *name != "main").map_or_else(String::new, |name| format!(" in {name}"));
+        // Nobody is left to tell when this can't be printed.
+        let _ = writeln!(io::stderr(), "headwater: panic{name}{place}: {words}\nheadwater: {REPORT_US}");
+    }));
+}
