@@ -104,7 +104,12 @@ impl Home {
         local::read_json(&self.folder().join("stream.json"), "a stream's record")
     }
 
-    /// Writes the stream's record.
+    /// Writes the stream's first record, unless another process was first.
+    pub fn create_stream(&self, record: &StreamRecord) -> Result<(), Error> {
+        local::create_once(&self.folder().join("stream.json"), &local::to_json(record)?)
+    }
+
+    /// Replaces the stream's record.
     pub fn write_stream(&self, record: &StreamRecord) -> Result<(), Error> {
         local::replace(&self.folder().join("stream.json"), &local::to_json(record)?)
     }

@@ -103,17 +103,21 @@ fn stream_uid(plan: &Plan) -> Result<String, Error> {
         Some(record) if shards.keys().all(|source| record.shards.contains_key(source)) => return Ok(record.uid),
         Some(mut record) => {
             record.shards.extend(shards);
+            home.write_stream(&record)?;
             record
         }
-        None => StreamRecord {
-            version: VERSION,
-            uid: format!("{:08x}", fastrand::u32(..)),
-            generation: 1,
-            containers: plan.containers,
-            shards,
-        },
+        None => {
+            let record = StreamRecord {
+                version: VERSION,
+                uid: format!("{:08x}", fastrand::u32(..)),
+                generation: 1,
+                containers: plan.containers,
+                shards,
+            };
+            home.create_stream(&record)?;
+            record
+        }
     };
-    home.write_stream(&record)?;
     // Another process may have been first: what is there now counts.
     Ok(home.stream()?.unwrap_or(record).uid)
 }

@@ -2,21 +2,32 @@
 //!
 //! ```text
 //! <home>/<namespace>/<name>/stream.json          uid, generation, containers, shards
-//!                           tasks/<task>/lock        held by flock while the task runs; says by whom
-//!                           tasks/<task>/claim.json  the newest claim
-//!                           tasks/<task>/record.json the newest record
+//!                           tasks/<task>/lock                held by flock while the task runs; says by whom
+//!                           tasks/<task>/claim.json          the newest claim
+//!                           tasks/<task>/record-<claim>.json the newest record under a claim; the highest counts
 //! ```
 //! Each file is replaced whole: written beside, synced, renamed, the folder synced. `flock` is given back by the
 //! kernel when the process ends, however it ends.
+//!
+//! The files fence even where somebody removed the lock under a running process. Each claim has a record file of its
+//! own, so that a stopped process that wakes up in the middle of an append can't replace its successor's record. And
+//! since an append looks at the claim once more when its record is in place, while a claim is written before the last
+//! record is read, either the successor sees that record or the append fails.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use stdx::{Bell, Clock};
 
 use crate::{Claimed, Error, Ledger, Record};
+
+/// How often, and how long each time, a holder's name is waited for.
+const HOLDER_TRIES: u32 = 20;
+const HOLDER_WAIT: Duration = Duration::from_millis(5);
 
 /// A task's ledger in a local directory. Dropping it lets the task go.
 #[derive(Debug)]
@@ -59,6 +70,29 @@ impl LocalLedger {
         Ok(())
     }
 
+    /// The lock fences already, unless somebody removed it under us; then the claim tells.
+    fn check_claim(&self) -> Result<(), Error> {
+        let theirs = self.newest_claim()?;
+        if theirs == self.claim && self.lock.is_some() {
+            return Ok(());
+        }
+        Err(Error::Fenced { task: self.task.clone(), ours: self.claim, theirs })
+    }
+
+    /// Removes the record files of older claims, which ours has taken over.
+    fn remove_older(&self) -> Result<(), Error> {
+        for claim in record_claims(&self.folder)?.into_iter().filter(|claim| *claim < self.claim) {
+            let path = record_path(&self.folder, claim);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file("remove", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn newest_claim(&self) -> Result<u64, Error> {
         let claim: Option<Claim> = read_json(&self.folder.join("claim.json"), "a claim")?;
         Ok(claim.map_or(0, |claim| claim.claim))
@@ -68,25 +102,43 @@ impl LocalLedger {
 impl Ledger for LocalLedger {
     fn claim(&mut self) -> Result<Claimed, Error> {
         self.lock()?;
-        let last = last_record(&self.folder)?;
-        self.claim = self.newest_claim()?.max(last.as_ref().map_or(0, |record| record.claim)) + 1;
+        let newest_record = record_claims(&self.folder)?.into_iter().max().unwrap_or(0);
+        self.claim = self.newest_claim()?.max(newest_record) + 1;
         replace(&self.folder.join("claim.json"), &to_json(&Claim { claim: self.claim })?)?;
+        let last = last_record(&self.folder)?;
+        if let Some(last) = &last {
+            replace(&record_path(&self.folder, self.claim), &to_json(last)?)?;
+            self.remove_older()?;
+        }
         Ok(Claimed { claim: self.claim, last })
     }
 
     fn append(&mut self, record: &Record) -> Result<(), Error> {
-        // The lock fences already, unless somebody removed the folder under it; then the claim tells.
-        let theirs = self.newest_claim()?;
-        if theirs != self.claim || self.lock.is_none() {
-            return Err(Error::Fenced { task: self.task.clone(), ours: self.claim, theirs });
-        }
-        replace(&self.folder.join("record.json"), &to_json(record)?)
+        self.check_claim()?;
+        replace(&record_path(&self.folder, self.claim), &to_json(record)?)?;
+        self.check_claim()
     }
+}
+
+fn record_path(folder: &Path, claim: u64) -> PathBuf {
+    folder.join(format!("record-{claim}.json"))
+}
+
+/// The claims that have a record file in a task's folder.
+fn record_claims(folder: &Path) -> Result<Vec<u64>, Error> {
+    let claim = |name: &String| name.strip_prefix("record-")?.strip_suffix(".json")?.parse().ok();
+    Ok(names(folder)?.iter().filter_map(claim).collect())
 }
 
 /// The newest record in a task's folder.
 pub(crate) fn last_record(folder: &Path) -> Result<Option<Record>, Error> {
-    read_json(&folder.join("record.json"), "a task's record")
+    loop {
+        let Some(claim) = record_claims(folder)?.into_iter().max() else { return Ok(None) };
+        if let Some(record) = read_json(&record_path(folder, claim), "a task's record")? {
+            return Ok(Some(record));
+        }
+        // Removed since it was listed: a newer claim has taken it over under its own name.
+    }
 }
 
 /// Who holds the task in `folder`, if anybody does.
@@ -107,12 +159,17 @@ fn open_lock(path: &Path) -> Result<File, Error> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(Error::file("open", path))
 }
 
+/// Who holds a lock. The holder writes its name right after it has the lock: that moment is waited for.
 fn read_holder(file: &mut File) -> String {
-    let mut holder = String::new();
-    match file.read_to_string(&mut holder) {
-        Ok(_) if !holder.is_empty() => holder,
-        _ => "another process".into(),
+    let (clock, bell) = (Clock::system(), Bell::default());
+    for _ in 0..HOLDER_TRIES {
+        let mut holder = String::new();
+        if file.rewind().and_then(|()| file.read_to_string(&mut holder)).is_ok() && !holder.is_empty() {
+            return holder;
+        }
+        bell.wait(&clock, Some(clock.elapsed() + HOLDER_WAIT));
     }
+    "another process".into()
 }
 
 /// Creates `folder` and its parents, and makes their names durable.
@@ -145,6 +202,27 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = File::create(&beside).map_err(Error::file("create", &beside))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::file("write", &beside))?;
     std::fs::rename(&beside, path).map_err(Error::file("rename to", path))?;
+    sync_folder(folder)
+}
+
+/// Creates the file at `path` with `bytes`, whole and durable, unless it is there already, whoever was first.
+pub(crate) fn create_once(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_folder(folder)?;
+    // Two that create it at the same time must not write into each other's file.
+    let beside = path.with_extension(format!("{:016x}", fastrand::u64(..)));
+    let mut file = File::create_new(&beside).map_err(Error::file("create", &beside))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::file("write", &beside));
+    let linked = written.and_then(|()| match std::fs::hard_link(&beside, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            // Not every file system has hard links.
+            std::fs::rename(&beside, path).map_err(Error::file("create", path))
+        }
+        _ => Ok(()),
+    });
+    // After a rename it is gone.
+    drop(std::fs::remove_file(&beside));
+    linked?;
     sync_folder(folder)
 }
 
@@ -241,8 +319,36 @@ mod tests {
     #[test]
     fn a_record_that_was_half_written_is_not_seen() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("record.new"), b"{\"version\":1,").unwrap();
+        std::fs::write(folder.path().join("record-1.new"), b"{\"version\":1,").unwrap();
         let mut ledger = LocalLedger::new("t-0", folder.path(), "me");
         assert!(ledger.claim().unwrap().last.is_none());
+    }
+
+    #[test]
+    fn a_record_that_lands_after_anothers_claim_is_not_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ours = LocalLedger::new("t-0", folder.path(), "me");
+        ours.claim().unwrap();
+        ours.append(&record(1, 1)).unwrap();
+        std::fs::remove_file(folder.path().join("lock")).unwrap();
+        let mut theirs = LocalLedger::new("t-0", folder.path(), "them");
+        assert_eq!(theirs.claim().unwrap().last, Some(record(1, 1)));
+        // What an append does that was stopped between its look at the claim and the rename.
+        replace(&record_path(folder.path(), 1), &to_json(&record(1, 2)).unwrap()).unwrap();
+        assert_eq!(last_record(folder.path()).unwrap(), Some(record(1, 1)));
+        theirs.append(&record(2, 2)).unwrap();
+        assert_eq!(last_record(folder.path()).unwrap(), Some(record(2, 2)));
+        drop(theirs);
+        assert_eq!(LocalLedger::new("t-0", folder.path(), "third").claim().unwrap().last, Some(record(2, 2)));
+    }
+
+    #[test]
+    fn only_the_first_creates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/stream.json");
+        create_once(&path, b"1").unwrap();
+        create_once(&path, b"2").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"1");
+        assert_eq!(names(path.parent().unwrap()).unwrap(), ["stream.json"]);
     }
 }
