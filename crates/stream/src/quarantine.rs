@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stdx::Clock;
 
@@ -84,7 +85,9 @@ pub(crate) struct Quarantine {
     meter: Arc<StreamMeter>,
     clock: Clock,
     /// The messages' ranges of the chunk that was looked at last: finding them costs a scan.
-    ranges: Option<(usize, Vec<(usize, usize)>)>,
+    ///
+    /// The bytes are held with them: an address alone would be that of another chunk as soon as this one is freed.
+    ranges: Option<(Bytes, Vec<(usize, usize)>)>,
 }
 
 impl Quarantine {
@@ -162,9 +165,9 @@ impl Quarantine {
         row: Option<u32>,
         reason: &Reason,
     ) -> Entry {
-        let key = chunk.bytes.as_ptr() as usize;
         let ranges = match self.ranges.take() {
-            Some((known, ranges)) if known == key => ranges,
+            // What is empty has no address of its own.
+            Some((known, ranges)) if !known.is_empty() && is_same(&known, &chunk.bytes) => ranges,
             _ => chunk.ranges(),
         };
         let (start, end) = ranges.get(message).copied().unwrap_or((0, chunk.bytes.len()));
@@ -180,7 +183,7 @@ impl Quarantine {
             bytes: BASE64.encode(&chunk.bytes[start..end]),
             header: chunk.header.as_ref().map(|header| BASE64.encode(header)),
         };
-        self.ranges = Some((key, ranges));
+        self.ranges = Some((chunk.bytes.clone(), ranges));
         entry
     }
 
@@ -230,6 +233,10 @@ impl Quarantine {
             Place::Memory(_) => Ok(()),
         }
     }
+}
+
+fn is_same(bytes: &Bytes, others: &Bytes) -> bool {
+    bytes.as_ptr() == others.as_ptr() && bytes.len() == others.len()
 }
 
 fn named(token: &Token) -> Result<Vec<StagedFile>, Error> {
