@@ -210,7 +210,7 @@ fn the_least_recently_used_writer_is_closed_first() {
     let folder = TempDir::new().unwrap();
     // Room for two writers.
     let bench =
-        Bench { pool: Pool::new(5 << 19), held: 1 << 20, partitions: vec![by_text()], ..Bench::new(folder.path()) };
+        Bench { pool: Pool::new(25 << 18), held: 1 << 20, partitions: vec![by_text()], ..Bench::new(folder.path()) };
     let mut sink = bench.open();
     for (number, text) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "a"), (6, "b")] {
         sink.write(&batch(vec![number], Some(vec![Some(text)]))).unwrap();
