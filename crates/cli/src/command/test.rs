@@ -29,7 +29,7 @@ pub(crate) fn act(arguments: &Test, session: &mut Session) -> anyhow::Result<Exi
     let loaded = documents::load(&arguments.files.files, session)?;
     let (mut outcomes, mut problems) = (Vec::new(), Vec::new());
     for one in &loaded {
-        match stream::fixture::run(&one.stream, &session.world(&one.stream)) {
+        match stream::fixture::run(&one.stream, &session.clock) {
             Ok(found) => outcomes.push((one.label(), found)),
             Err(found) => problems.extend(one.locate(found).0),
         }
