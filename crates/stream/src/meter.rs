@@ -98,8 +98,8 @@ impl Meters {
     pub fn stream(&self, stream: &str) -> StreamMeter {
         let labels = StreamLabels { stream: stream.into() };
         StreamMeter {
-            commit_seconds: self.commit_seconds.get_or_create(&labels).clone(),
-            batch_seconds: self.batch_seconds.get_or_create(&labels).clone(),
+            commit_seconds: self.commit_seconds.get_or_create_owned(&labels),
+            batch_seconds: self.batch_seconds.get_or_create_owned(&labels),
             parts: Mutex::default(),
             reasons: Mutex::default(),
             committed_at: AtomicI64::new(0),
@@ -162,11 +162,11 @@ impl StreamMeter {
     fn new_part(&self, part: &str) -> PartMeter {
         let labels = |direction| PartLabels { stream: self.stream.clone(), part: part.into(), direction };
         PartMeter {
-            rows_in: self.rows.get_or_create(&labels("in")).clone(),
-            rows_out: self.rows.get_or_create(&labels("out")).clone(),
-            bytes_in: self.bytes.get_or_create(&labels("in")).clone(),
-            bytes_out: self.bytes.get_or_create(&labels("out")).clone(),
-            lag: self.lag.get_or_create(&SourceLabels { stream: self.stream.clone(), part: part.into() }).clone(),
+            rows_in: self.rows.get_or_create_owned(&labels("in")),
+            rows_out: self.rows.get_or_create_owned(&labels("out")),
+            bytes_in: self.bytes.get_or_create_owned(&labels("in")),
+            bytes_out: self.bytes.get_or_create_owned(&labels("out")),
+            lag: self.lag.get_or_create_owned(&SourceLabels { stream: self.stream.clone(), part: part.into() }),
         }
     }
 
@@ -174,7 +174,7 @@ impl StreamMeter {
     pub fn quarantined(&self, reason: ReasonCode) {
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = ReasonLabels { stream: self.stream.clone(), reason: reason.as_str() };
-        reasons.entry(reason).or_insert_with(|| self.quarantined.get_or_create(&labels).clone()).inc();
+        reasons.entry(reason).or_insert_with(|| self.quarantined.get_or_create_owned(&labels)).inc();
     }
 
     /// Rows put aside since the process started.

@@ -187,12 +187,12 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let served = if request.path() == "/rules" && !shared.scenario.rules_refused {
         let (status, body) = answer_rules(&request, shared);
         let reply = Reply::status(status).header("content-type", "application/json").send(body.to_string());
-        play(&mut connection, &reply.end(), shared)
+        play(&mut connection, &reply.end(), request.at, shared)
     } else {
         let number = shared.streams_opened.fetch_add(1, Ordering::SeqCst);
         let number = usize::try_from(number).unwrap_or(usize::MAX);
         let silent = Reply::ok().hold();
-        play(&mut connection, shared.scenario.replies.get(number).unwrap_or(&silent), shared)
+        play(&mut connection, shared.scenario.replies.get(number).unwrap_or(&silent), request.at, shared)
     };
     // The other handle, kept for the server's drop, must not keep the connection open.
     let _ = connection.shutdown(Shutdown::Both);
@@ -235,22 +235,25 @@ fn read_more(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> std::io::Result
     Ok(count > 0 && bytes.len() <= REQUEST_BYTES_MAX)
 }
 
-fn play(connection: &mut TcpStream, reply: &Reply, shared: &Shared) -> std::io::Result<()> {
-    let mut head = format!("HTTP/1.1 {} Said so\r\nconnection: close\r\n", reply.status);
-    for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
+fn play(connection: &mut TcpStream, reply: &Reply, asked_at: Duration, shared: &Shared) -> std::io::Result<()> {
+    let headers: Vec<String> = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut head = format!("HTTP/1.1 {} Said so\r\nconnection: close\r\n{}", reply.status, headers.concat());
     if reply.body == Body::Chunked {
         head.push_str("transfer-encoding: chunked\r\n");
     }
     connection.write_all(format!("{head}\r\n").as_bytes())?;
+    // Waits add up from the request on, so that it doesn't matter when this thread gets to look at the clock.
+    let mut until = asked_at;
     for act in &reply.acts {
         match act {
             Act::Send(bytes) => send(connection, bytes, reply.body, shared)?,
             Act::Repeat { bytes, times } => {
-                (0..*times).try_for_each(|_| send(connection, bytes, reply.body, shared))?
+                (0..*times).try_for_each(|_| send(connection, bytes, reply.body, shared))?;
             }
-            Act::Wait(time) => wait(*time, shared),
+            Act::Wait(time) => {
+                until += *time;
+                wait(until, shared);
+            }
             Act::Hold => while connection.read(&mut [0; 64])? > 0 {},
             Act::End if reply.body == Body::Chunked => connection.write_all(b"0\r\n\r\n")?,
             Act::End => {}
@@ -274,8 +277,7 @@ fn send(connection: &mut TcpStream, bytes: &[u8], body: Body, shared: &Shared) -
 }
 
 /// Waits on the test's clock, looking each millisecond, also whether the server shall end.
-fn wait(time: Duration, shared: &Shared) {
-    let until = shared.clock.elapsed() + time;
+fn wait(until: Duration, shared: &Shared) {
     let real = Clock::system();
     while shared.clock.elapsed() < until && !shared.stopping.load(Ordering::SeqCst) {
         Bell::default().wait(&real, Some(real.elapsed() + Duration::from_millis(1)));

@@ -281,7 +281,7 @@ fn backfill_problem(backfill: &Backfill, spec: &SourceSpec, path: &str) -> Optio
         let problem = Problem::at(format!("{path}.backfill.parameter")).found(format!("`{}`", backfill.parameter));
         return Some(problem.expected("the name of a parameter that `query` doesn't set"));
     }
-    let short = backfill.max.get() < Time::from_secs(60);
+    let short = backfill.max.get() < Time::from_mins(1);
     short.then(|| Problem::at(format!("{path}.backfill.max")).found("less than a minute").expected("1m or more"))
 }
 
@@ -316,6 +316,27 @@ struct HttpSource {
     connection: JoinHandle<()>,
 }
 
+/// Lines that are handed out, with where they came from.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    origins: Vec<(u32, Origin)>,
+    messages: u32,
+    /// Where the next line must begin for the run of origins to go on.
+    next_offset: Option<u64>,
+}
+
+impl Kept {
+    fn add(&mut self, line: &[u8], offset: u64, input: &Arc<str>) {
+        if self.next_offset != Some(offset) {
+            self.origins.push((self.messages, Origin { input: Arc::clone(input), offset }));
+        }
+        self.bytes.extend_from_slice(line);
+        self.messages += 1;
+        self.next_offset = Some(offset + line.len() as u64);
+    }
+}
+
 impl HttpSource {
     fn open(spec: &SourceSpec, credentials: Credentials, open: OpenSource) -> Result<Self, Error> {
         let strange = |found: String| Error::World(format!("the stored position of {} is strange: {found}", open.name));
@@ -345,29 +366,23 @@ impl HttpSource {
 
     /// The lines that were not seen before, in one chunk, if any is left.
     fn chunk(&mut self, pieces: &[Piece]) -> Option<Chunk> {
-        let mut bytes = Vec::with_capacity(pieces.iter().map(|piece| piece.run.bytes.len()).sum());
-        let (mut origins, mut messages) = (Vec::new(), 0);
-        // Where the next line must begin for the run of origins to go on.
-        let mut next = None;
+        let mut kept = Kept::default();
         for piece in pieces {
-            let mut offset = piece.run.offset;
-            for line in piece.run.bytes.split_inclusive(|byte| *byte == b'\n') {
-                let blank = lines::is_blank(line);
-                let unseen = |seen: &mut Seen| !seen.is_repeat(line, piece.received);
-                if !blank && self.seen.as_mut().is_none_or(unseen) {
-                    if next != Some(offset) {
-                        origins.push((messages, Origin { input: Arc::clone(&self.input), offset }));
-                    }
-                    bytes.extend_from_slice(line);
-                    messages += 1;
-                    next = Some(offset + line.len() as u64);
-                }
-                offset += line.len() as u64;
-            }
-            self.offset = offset;
+            self.keep_unseen(piece, &mut kept);
         }
-        let chunk = Chunk { bytes: Bytes::from(bytes), ends: Ends::Lines, header: None, origins };
-        (messages > 0).then_some(chunk)
+        let chunk = Chunk { bytes: Bytes::from(kept.bytes), ends: Ends::Lines, header: None, origins: kept.origins };
+        (kept.messages > 0).then_some(chunk)
+    }
+
+    fn keep_unseen(&mut self, piece: &Piece, kept: &mut Kept) {
+        self.offset = piece.run.offset;
+        for line in piece.run.bytes.split_inclusive(|byte| *byte == b'\n') {
+            let unseen = |seen: &mut Seen| !seen.is_repeat(line, piece.received);
+            if !lines::is_blank(line) && self.seen.as_mut().is_none_or(unseen) {
+                kept.add(line, self.offset, &self.input);
+            }
+            self.offset += line.len() as u64;
+        }
     }
 
     /// Nothing is there: is it the end?

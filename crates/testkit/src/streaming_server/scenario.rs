@@ -60,7 +60,7 @@ pub enum Act {
         /// How often.
         times: u32,
     },
-    /// Waits on the test's clock.
+    /// Waits on the test's clock, which is looked at from the moment of the request on: waits add up.
     Wait(Duration),
     /// Says nothing more until the client goes away.
     Hold,

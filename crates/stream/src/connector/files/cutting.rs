@@ -102,7 +102,7 @@ impl Cutting {
     }
 
     /// A chunk of what is already in memory, without a copy.
-    pub(super) fn from_rest(&mut self, limit: Limit) -> Option<Chunk> {
+    pub(super) fn take_rest(&mut self, limit: Limit) -> Option<Chunk> {
         let header = self.header.clone()?;
         let ended = self.at_end || self.corrupt.is_some();
         if self.whole || self.rest.is_empty() || !ended && self.rest.len() < limit.bytes / SMALL_REST {

@@ -91,7 +91,9 @@ impl Done {
                 None => drop(done.insert(folder.to_owned(), vec![file.to_owned()])),
             }
         }
-        done.values_mut().for_each(|files| files.sort_unstable());
+        for files in done.values_mut() {
+            files.sort_unstable();
+        }
         let known = |time: Timestamp| (time != NEVER).then(|| time.micros());
         let path = self.pass.as_deref().map(str::to_owned);
         let mark = known(self.mark).map(|time| Mark { time, path });

@@ -66,11 +66,7 @@ impl Glob {
                 "**" if matches!(parts.last(), Some(Part::Deep)) => continue,
                 "**" => Part::Deep,
                 name if name.contains(['*', '?', '[']) => {
-                    let fault = |fault: glob::PatternError| {
-                        let hint = "write `[[]` for a bracket, and `**` only between two slashes";
-                        (format!("a glob ({})", fault.msg), hint.to_owned())
-                    };
-                    Part::Name(glob::Pattern::new(name).map_err(fault)?)
+                    Part::Name(glob::Pattern::new(name).map_err(|fault| pattern_fault(&fault))?)
                 }
                 name => Part::Literal(name.to_owned()),
             });
@@ -80,6 +76,11 @@ impl Glob {
         }
         Ok(Self(parts))
     }
+}
+
+fn pattern_fault(fault: &glob::PatternError) -> (String, String) {
+    let hint = "write `[[]` for a bracket, and `**` only between two slashes";
+    (format!("a glob ({})", fault.msg), hint.to_owned())
 }
 
 /// The globs of a source.
@@ -129,10 +130,7 @@ impl Walk<'_> {
             }
             [Part::Deep, rest @ ..] => {
                 self.descend(real, shown, rest)?;
-                self.each(real, shown, |walk, real, shown, kind| match kind.is_dir() {
-                    true => walk.descend(real, shown, parts),
-                    false => Ok(()),
-                })?;
+                self.each(real, shown, |walk, real, shown, kind| walk.deeper(real, shown, kind, parts))?;
             }
             [Part::Name(pattern), rest @ ..] => {
                 let any = pattern.as_str().is_empty();
@@ -148,6 +146,11 @@ impl Walk<'_> {
         }
         shown.truncate(length);
         Ok(())
+    }
+
+    /// Goes into a folder, but not through a link, which might lead back up.
+    fn deeper(&mut self, real: &Path, shown: &mut String, kind: FileType, parts: &[Part]) -> Result<(), Error> {
+        if kind.is_dir() { self.descend(real, shown, parts) } else { Ok(()) }
     }
 
     /// Calls `visit` for everything in a folder that isn't hidden. A folder that isn't there is empty.

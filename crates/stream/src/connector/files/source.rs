@@ -112,11 +112,11 @@ impl Files {
             return Ok(());
         };
         let entry = self.queue.remove(place);
-        self.enter(entry, middle.offset)
+        self.enter(&entry, middle.offset)
     }
 
     /// Opens a file. One that vanished since it was listed is passed over.
-    fn enter(&mut self, entry: Entry, offset: u64) -> Result<(), Error> {
+    fn enter(&mut self, entry: &Entry, offset: u64) -> Result<(), Error> {
         let opened = match &self.framed {
             Framed::Cut { cut, whole } => Cutting::open(entry.clone(), cut.as_ref(), *whole, offset)
                 .map(|opened| opened.map(|cutting| Current::Cutting(Box::new(cutting)))),
@@ -134,7 +134,7 @@ impl Files {
     fn advance(&mut self) -> Result<bool, Error> {
         while self.current.is_none() {
             if let Some(entry) = self.queue.pop() {
-                self.enter(entry, 0)?;
+                self.enter(&entry, 0)?;
                 continue;
             }
             self.done.end();
@@ -169,7 +169,7 @@ impl Files {
                 }
                 Ok(read)
             }
-            Some(Current::Cutting(cutting)) => match cutting.from_rest(limit) {
+            Some(Current::Cutting(cutting)) => match cutting.take_rest(limit) {
                 Some(chunk) => Ok(Some(Read::Chunk(chunk))),
                 None => self.join(limit),
             },
@@ -185,9 +185,7 @@ impl Files {
                 Added::Some => break,
                 Added::Bad(reason) => {
                     let (chunk, reason, ended) = cutting.bad(joined, reason)?;
-                    if ended {
-                        self.finish();
-                    }
+                    ended.then(|| self.finish());
                     return Ok(Some(Read::Bad { chunk, reason }));
                 }
             }

@@ -13,6 +13,9 @@ use crate::Error;
 /// Everything of ours in a folder of outputs is beneath this name.
 const OURS: &str = "_headwater";
 
+/// How many files are made durable at the same time.
+const SYNC_THREADS: usize = 16;
+
 /// How often a folder is made again that another task's sweep took away.
 const FOLDER_TRIES: usize = 8;
 
@@ -33,8 +36,8 @@ pub(crate) struct Staging {
     folder: String,
     claim: u64,
     next: u64,
-    /// Whether the folder is new since files were last made durable.
-    is_new: bool,
+    /// The folders that may have new entries since files were last made durable.
+    changed: BTreeSet<PathBuf>,
 }
 
 /// A file being written. Dropped before it is kept, it is removed.
@@ -52,7 +55,7 @@ impl Staging {
     /// The staging folder of `owner` (a sink's name, or `quarantine`) in the task that holds `claim`.
     pub(crate) fn open(root: &Path, uid: &str, owner: &str, task: &str, claim: u64) -> Self {
         let folder = format!("{OURS}/staging/{uid}/{owner}/{task}");
-        Self { root: root.to_owned(), folder, claim, next: 0, is_new: false }
+        Self { root: root.to_owned(), folder, claim, next: 0, changed: BTreeSet::new() }
     }
 
     /// The folder of outputs.
@@ -74,8 +77,10 @@ impl Staging {
                 // Staged under this claim before a failure, and perhaps named by a record.
                 Err(fault) if fault.kind() == ErrorKind::AlreadyExists => self.next = self.free(&folder)?,
                 Err(fault) if fault.kind() == ErrorKind::NotFound => {
-                    make(&folder, &mut BTreeSet::new())?;
-                    self.is_new = true;
+                    make(&folder, &mut self.changed)?;
+                    // Another task may have made some of them, and not be as far as we are.
+                    let ours = folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
+                    self.changed.extend(ours.map(Path::to_owned));
                 }
                 Err(fault) => return Err(Error::file("create", real)(fault)),
             }
@@ -85,30 +90,25 @@ impl Staging {
 
     /// The first number that no file of our claim has.
     fn free(&self, folder: &Path) -> Result<u64, Error> {
-        let numbers = self.staged(folder)?.into_iter().filter(|(claim, ..)| *claim == self.claim);
+        let numbers = staged(folder)?.into_iter().filter(|(claim, ..)| *claim == self.claim);
         Ok(numbers.map(|(_, number, _)| number + 1).max().unwrap_or(0))
     }
 
     /// Makes files durable, and with them their names. They are kept from now on.
     pub(crate) fn seal(&mut self, files: &mut [Staged]) -> Result<(), Error> {
-        for file in files.iter() {
-            let open = OpenOptions::new().write(true).open(&file.real).map_err(Error::file("open", &file.real))?;
-            open.sync_data().map_err(Error::file("make durable", &file.real))?;
-        }
-        if !files.is_empty() && !std::mem::take(&mut self.is_new) {
+        let written: Vec<&Path> = files.iter().map(|file| file.real.as_path()).collect();
+        side_by_side(&written, |path| {
+            let file = OpenOptions::new().write(true).open(path).map_err(Error::file("open", path))?;
+            file.sync_data().map_err(Error::file("make durable", path))
+        })?;
+        if !files.is_empty() {
+            self.changed.iter().try_for_each(|folder| sync(folder))?;
+            self.changed.clear();
             sync(&self.root.join(&self.folder))?;
-        } else if !files.is_empty() {
-            let mut folder = self.root.clone();
-            if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
-                sync(above)?;
-            }
-            sync(&folder)?;
-            for name in self.folder.split('/') {
-                folder.push(name);
-                sync(&folder)?;
-            }
         }
-        files.iter_mut().for_each(|file| file.kept = true);
+        for file in files {
+            file.kept = true;
+        }
         Ok(())
     }
 
@@ -124,13 +124,14 @@ impl Staging {
             }
             changed.extend(path.parent().map(Path::to_owned));
         }
-        changed.iter().try_for_each(|folder| sync(folder))
+        let changed: Vec<&Path> = changed.iter().map(PathBuf::as_path).collect();
+        side_by_side(&changed, sync)
     }
 
     /// Removes what lower claims staged, except what `keep` names, and empty folders.
     pub(crate) fn sweep(&self, keep: &[StagedFile]) -> Result<(), Error> {
         let folder = self.root.join(&self.folder);
-        for (claim, _, real) in self.staged(&folder)? {
+        for (claim, _, real) in staged(&folder)? {
             let is_kept = keep.iter().any(|file| self.root.join(&file.staged) == real);
             if claim < self.claim && !is_kept {
                 remove(&real)?;
@@ -140,34 +141,13 @@ impl Staging {
         Ok(())
     }
 
-    /// Claim, number and path of what is staged.
-    fn staged(&self, folder: &Path) -> Result<Vec<(u64, u64, PathBuf)>, Error> {
-        let entries = match std::fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(fault) if is_gone(&fault) => return Ok(Vec::new()),
-            Err(fault) => return Err(Error::file("list", folder)(fault)),
-        };
-        let mut staged = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(Error::file("list", folder))?;
-            let name = entry.file_name();
-            let numbers = name.to_str().and_then(|name| name.split_once('-'));
-            let numbers = numbers.map(|(claim, number)| (claim.parse(), number.parse()));
-            if let Some((Ok(claim), Ok(number))) = numbers {
-                staged.push((claim, number, entry.path()));
-            }
-        }
-        Ok(staged)
-    }
-
     /// Removes our folder and those above it as long as they are empty.
     fn tidy(&self) {
-        let mut folder = self.folder.as_str();
-        while let Some((above, _)) = folder.rsplit_once('/') {
-            if std::fs::remove_dir(self.root.join(folder)).is_err_and(|fault| fault.kind() != ErrorKind::NotFound) {
+        let ours = self.root.join(&self.folder);
+        for folder in ours.ancestors().take_while(|folder| *folder != self.root) {
+            if std::fs::remove_dir(folder).is_err_and(|fault| fault.kind() != ErrorKind::NotFound) {
                 return;
             }
-            folder = above;
         }
     }
 }
@@ -209,6 +189,26 @@ impl Drop for Staged {
     }
 }
 
+/// Claim, number and path of what is staged.
+fn staged(folder: &Path) -> Result<Vec<(u64, u64, PathBuf)>, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(fault) if is_gone(&fault) => return Ok(Vec::new()),
+        Err(fault) => return Err(Error::file("list", folder)(fault)),
+    };
+    let mut staged = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::file("list", folder))?;
+        let name = entry.file_name();
+        let numbers = name.to_str().and_then(|name| name.split_once('-'));
+        let numbers = numbers.map(|(claim, number)| (claim.parse(), number.parse()));
+        if let Some((Ok(claim), Ok(number))) = numbers {
+            staged.push((claim, number, entry.path()));
+        }
+    }
+    Ok(staged)
+}
+
 fn move_to(staged: &Path, path: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
     let gone = match std::fs::rename(staged, path) {
         Err(fault) if fault.kind() == ErrorKind::NotFound => fault,
@@ -238,6 +238,23 @@ fn remove(path: &Path) -> Result<(), Error> {
         Err(fault) if !is_gone(&fault) => Err(Error::file("remove", path)(fault)),
         _ => Ok(()),
     }
+}
+
+/// Makes many things durable: file systems do so together for those who wait at the same time.
+fn side_by_side(paths: &[&Path], durable: impl Fn(&Path) -> Result<(), Error> + Sync) -> Result<(), Error> {
+    if paths.len() < SYNC_THREADS {
+        return paths.iter().try_for_each(|path| durable(path));
+    }
+    let durable = &durable;
+    std::thread::scope(|scope| {
+        let part = |paths: &'_ [&Path]| paths.iter().try_for_each(|path| durable(path));
+        let parts = paths.chunks(paths.len().div_ceil(SYNC_THREADS));
+        let threads: Vec<_> = parts.map(|paths| scope.spawn(move || part(paths))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<(), Error>>| {
+            thread.join().unwrap_or_else(|_| Err(Error::House("a thread that makes files durable failed".to_owned())))
+        };
+        threads.into_iter().map(join).collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 fn sync(folder: &Path) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
-use stdx::{Bell, Clock, Timestamp};
+use stdx::{Clock, Timestamp};
 use tempfile::TempDir;
 
 use super::*;
@@ -59,13 +59,11 @@ impl Cut for Frames {
         let mut length = 0;
         while length < bytes.len() && ends.len() < rows {
             let next = length + 1 + usize::from(bytes[length]);
-            if bytes[length] == 255 || at_end && next > bytes.len() {
-                if length == 0 {
-                    return Err(Reason::new(ReasonCode::Malformed, "no frame"));
-                }
-                break;
+            let is_bad = bytes[length] == 255 || at_end && next > bytes.len();
+            if is_bad && length == 0 {
+                return Err(Reason::new(ReasonCode::Malformed, "no frame"));
             }
-            if next > bytes.len() {
+            if is_bad || next > bytes.len() {
                 break;
             }
             length = next;
@@ -117,7 +115,7 @@ pub(super) fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> Pat
 /// Sets a file's modification time, in hours since 1970.
 pub(super) fn set_hour(path: &Path, hour: u64) {
     let time = std::time::UNIX_EPOCH + Duration::from_secs(hour * 3600);
-    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
 /// A batch of one column of numbers, and of one of text where given.

@@ -219,7 +219,7 @@ fn fitting(bytes: &Bytes, rows: usize, room: usize, first: bool) -> (usize, usiz
     let (mut end, mut lines) = (0, 0);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let fits = lines < rows && end + line.len() <= room;
-        if !fits && !(first && lines == 0) {
+        if !(fits || first && lines == 0) {
             break;
         }
         end += line.len();

@@ -101,15 +101,16 @@ impl Connection {
         match failure {
             Failure::Lost(how) => Ok((how, self.waits.lost())),
             Failure::Stop(error) => Err(error),
-            Failure::Answered { url, status, said, body } => {
-                match self.waits.answered(status, &said, self.clock.now()) {
-                    Verdict::Wait(wait) => Ok((format!("status {status}: {body}"), wait)),
-                    Verdict::Stop(advice) => {
-                        let said = if body.is_empty() { String::new() } else { format!("; it said: {body}") };
-                        Err(Error::Refused { what: url, status, reason: format!("{advice}{said}") })
-                    }
+            Failure::Answered { url, status, said, body } => match self.waits.answered(status, &said, self.clock.now())
+            {
+                Verdict::Wait(wait) => Ok((format!("status {status}: {body}"), wait)),
+                Verdict::Stop(advice) if body.is_empty() => {
+                    Err(Error::Refused { what: url, status, reason: advice.to_owned() })
                 }
-            }
+                Verdict::Stop(advice) => {
+                    Err(Error::Refused { what: url, status, reason: format!("{advice}; it said: {body}") })
+                }
+            },
         }
     }
 
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn minutes_missed_are_rounded_up_and_capped() {
         let minutes = |millis| {
-            let (from, max) = (Timestamp::from_millis(0), Duration::from_secs(5 * 60));
+            let (from, max) = (Timestamp::from_millis(0), Duration::from_mins(5));
             minutes_missed(from, Timestamp::from_millis(millis), max)
         };
         assert_eq!([-5, 0, 1, 60_000, 60_001, 240_000, 10_000_000].map(minutes), [1, 1, 1, 1, 2, 4, 5]);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn seen(ids_max: usize) -> Seen {
-        Seen::new("data.id", Duration::from_secs(600), ids_max)
+        Seen::new("data.id", Duration::from_mins(10), ids_max)
     }
 
     #[test]

@@ -96,17 +96,18 @@ mod tests {
     use super::*;
 
     fn lines_of(framed: &[Framed]) -> Vec<(u64, Vec<u8>)> {
-        let mut lines = Vec::new();
-        for run in framed.iter().flat_map(|framed| &framed.runs) {
-            let mut offset = run.offset;
+        let lines = |run: &Run| {
+            let starts_at = run.offset;
+            let mut read = 0;
+            let mut numbered = Vec::new();
             for line in run.bytes.split_inclusive(|byte| *byte == b'\n') {
-                if !is_blank(line) {
-                    lines.push((offset, line.to_vec()));
-                }
-                offset += line.len() as u64;
+                numbered.push((starts_at + read, line.to_vec()));
+                read += line.len() as u64;
             }
-        }
-        lines
+            numbered
+        };
+        let all = framed.iter().flat_map(|framed| &framed.runs).flat_map(lines);
+        all.filter(|(_, line)| !is_blank(line)).collect()
     }
 
     #[test]

@@ -1,12 +1,12 @@
+mod secrets;
+
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use arrow::datatypes::Schema;
 use document::{Secret, Secrets};
 use stdx::Bell;
 use testkit::streaming_server::{self as server, Reply, Scenario, StreamingServer};
 use tokio::runtime::Runtime;
-use tracing::field::{Field, Visit};
 
 use super::*;
 use crate::{Pool, World};
@@ -77,7 +77,7 @@ impl Bench {
     fn expect_wait(&self, source: &HttpSource, server: &StreamingServer, wait: Time) {
         assert_eq!(self.wait_of(source), wait);
         let before = server.requests().len();
-        self.clock.advance(wait - Time::from_millis(1));
+        self.clock.advance(wait.saturating_sub(Time::from_millis(1)));
         pause(20);
         assert_eq!(server.requests().len(), before, "a request came too early");
         self.clock.advance(Time::from_millis(1));
@@ -113,7 +113,10 @@ fn lines_of(chunk: &Chunk) -> Vec<String> {
 fn lines(source: &mut HttpSource, count: usize) -> Vec<String> {
     let mut lines = Vec::new();
     eventually("enough lines", || {
-        while let Read::Chunk(chunk) = source.read(LIMIT).unwrap() {
+        // Reads no further than asked: what follows may be an error that another line of the test is about.
+        while lines.len() < count
+            && let Read::Chunk(chunk) = source.read(LIMIT).unwrap()
+        {
             lines.extend(lines_of(&chunk));
         }
         lines.len() >= count
@@ -158,7 +161,8 @@ fn silence_is_a_loss_after_the_heartbeat() {
     let server = bench.server(Scenario::silence());
     let mut source = bench.open(&spec(server.url("/stream")));
     assert_eq!(lines(&mut source, 1), [r#"{"n":1}"#]);
-    pause(20);
+    // The watchdog must have been set before the clock moves.
+    pause(200);
     bench.clock.advance(Time::from_millis(19_999));
     pause(20);
     assert_eq!(server.requests().len(), 1);
@@ -264,26 +268,24 @@ fn a_rate_limit_without_a_time_doubles_from_a_minute() {
     let bench = Bench::new();
     let server = bench.server(Scenario::status_then_ok(429, 2, &[]));
     let mut source = bench.open(&spec(server.url("/stream")));
-    bench.expect_wait(&source, &server, Time::from_secs(60));
-    bench.expect_wait(&source, &server, Time::from_secs(120));
+    bench.expect_wait(&source, &server, Time::from_mins(1));
+    bench.expect_wait(&source, &server, Time::from_mins(2));
     assert_eq!(lines(&mut source, 1), [r#"{"n":1}"#]);
 }
 
 #[test]
 fn a_rate_limit_is_waited_for_as_retry_after_says() {
-    let bench = Bench::new();
     for (header, value, seconds) in [
         ("retry-after", "17", 17),
         ("retry-after", "Tue, 14 Nov 2023 22:13:50 GMT", 30),
         ("x-rate-limit-reset", "1700000900", 900),
     ] {
-        let bench = Bench { clock: Clock::manual(Timestamp::from_millis(1_700_000_000_000)), ..Bench::new() };
+        let bench = Bench::new();
         let server = bench.server(Scenario::status_then_ok(429, 1, &[(header, value)]));
         let mut source = bench.open(&spec(server.url("/stream")));
         bench.expect_wait(&source, &server, Time::from_secs(seconds));
         assert_eq!(lines(&mut source, 1), [r#"{"n":1}"#]);
     }
-    drop(bench);
 }
 
 #[test]
@@ -297,7 +299,7 @@ fn refusals_stop_with_the_reason_and_are_not_tried_again() {
         let Error::Refused { what, status, reason } = error else { panic!("{error}") };
         assert_eq!((what, status), (server.url("/stream"), wanted));
         assert!(reason.contains(word) && reason.ends_with("it said: no"), "{reason}");
-        bench.clock.advance(Time::from_secs(3600));
+        bench.clock.advance(Time::from_hours(1));
         pause(20);
         assert_eq!(server.requests().len(), 1);
     }
@@ -345,9 +347,7 @@ fn a_reconnect_asks_for_what_was_missed_and_drops_what_came_before() {
     let bench = Bench::new();
     let server = bench.server(Scenario::reconnect_overlap());
     let mut source = bench.open(&overlap(&server));
-    let mut all = lines(&mut source, 3);
-    all.extend(lines(&mut source, 1));
-    assert_eq!(all, [row(1), row(2), row(3), row(4)]);
+    assert_eq!(lines(&mut source, 4), [row(1), row(2), row(3), row(4)]);
     assert!(is_idle(&mut source));
     let backfills: Vec<_> =
         server.requests().iter().map(|request| request.parameter("backfill_minutes").map(str::to_owned)).collect();
@@ -362,10 +362,13 @@ fn a_long_outage_asks_for_its_minutes_up_to_the_most() {
     let server = bench.server(scenario);
     let mut source = bench.open(&overlap(&server));
     assert_eq!(lines(&mut source, 1), ["a"]);
+    let mut missing = 0;
     for wait in [5, 10, 20, 40, 80, 160] {
+        bench.wait_of(&source);
+        assert_eq!(source.lag(), Some(missing));
         bench.expect_wait(&source, &server, Time::from_secs(wait));
+        missing += wait;
     }
-    assert_eq!(source.lag(), Some(315));
     let requests = server.requests();
     let minutes: Vec<_> = requests.iter().filter_map(|request| request.parameter("backfill_minutes")).collect();
     // Asked 0, 5, 15, 35, 75, 155 and 315 seconds after the loss; the most is three minutes.
@@ -438,7 +441,7 @@ fn a_slow_reader_holds_the_server_back_and_is_not_taken_for_silence() {
     assert!(before < 48 << 20, "{before} bytes of 64 MiB were taken");
     assert!(source.buffer.bytes() < 4 << 20);
     assert_eq!(bench.pool.leased_bytes() / line_bytes, source.buffer.bytes() / line_bytes);
-    bench.clock.advance(Time::from_secs(600));
+    bench.clock.advance(Time::from_mins(10));
     pause(50);
     let mut count = 0;
     eventually("all lines", || {
@@ -451,41 +454,6 @@ fn a_slow_reader_holds_the_server_back_and_is_not_taken_for_silence() {
     assert_eq!(server.requests().len(), 1);
     drop(source);
     eventually("the lease is given back", || bench.pool.leased_bytes() == 0);
-}
-
-#[test]
-fn a_redirect_to_another_host_gets_no_secret() {
-    for status in [301, 302, 307, 308] {
-        let bench = Bench::new();
-        let there = bench.server(Scenario::steady("a\n"));
-        let here = bench.server(Scenario::redirect(status, &there.url("/elsewhere?x=1")));
-        let mut spec = spec(here.url("/stream"));
-        spec.headers.insert("x-plain".to_owned(), HeaderText::Text("plain".to_owned()));
-        let mut source = bench.open(&spec);
-        assert_eq!(lines(&mut source, 1), ["a"]);
-        let (first, second) = (here.requests().remove(0), there.requests().remove(0));
-        assert_eq!(first.header("authorization"), Some(&*format!("Bearer {CANARY}")));
-        assert_eq!((first.header("x-plain"), second.header("x-plain")), (Some("plain"), None));
-        assert_eq!(second.target(), "/elsewhere?x=1");
-        assert!(!format!("{second:?}").contains(CANARY));
-    }
-}
-
-#[test]
-fn a_redirect_on_the_same_host_keeps_the_token_and_a_loop_of_them_stops() {
-    let bench = Bench::new();
-    let mut scenario = Scenario::redirect(302, "/moved");
-    scenario.replies.extend(Scenario::steady("a\n").replies);
-    let server = bench.server(scenario);
-    let mut source = bench.open(&spec(server.url("/stream")));
-    assert_eq!(lines(&mut source, 1), ["a"]);
-    assert_eq!(server.requests()[1].header("authorization"), Some(&*format!("Bearer {CANARY}")));
-    let mut scenario = Scenario::redirect(302, "/again");
-    scenario.replies = vec![scenario.replies[0].clone(); 20];
-    let server = bench.server(scenario);
-    let error = error(&mut bench.open(&spec(server.url("/stream"))));
-    assert!(error.to_string().contains("redirects more than 5 times"), "{error}");
-    assert_eq!(server.requests().len(), 6);
 }
 
 fn kept(id: &str, value: &str, tag: &str) -> server::Rule {
@@ -607,87 +575,9 @@ fn dropping_the_source_closes_the_connection() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// Keeps all that is logged, in one text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl Visit for Log {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.lock().unwrap().push_str(&format!("{field}={value:?} "));
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        span.record(&mut self.clone());
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-#[test]
-fn a_secret_is_seen_by_nobody_but_the_server() {
-    let bench = Bench::new();
-    let echo = format!("you said {CANARY} and {CANARY}-key");
-    let replies = vec![
-        Reply::status(503).send(echo.clone()).end(),
-        Reply::ok().send("{\"n\":1}\n"),
-        Reply::status(401).send(echo).end(),
-    ];
-    let server = bench.server(Scenario { replies, ..Scenario::default() });
-    let log = Log::default();
-    let mut source =
-        tracing::subscriber::with_default(log.clone(), || bench.open(&spec(server.url("/stream?private=1"))));
-    bench.expect_wait(&source, &server, Time::from_secs(5));
-    let chunk = lines(&mut source, 1);
-    let error = error(&mut source);
-    let requests = server.requests();
-    assert_eq!(requests.len(), 3);
-    for request in &requests {
-        assert_eq!(request.header("authorization"), Some(&*format!("Bearer {CANARY}")));
-        assert_eq!(request.header("x-api-key"), Some(&*format!("{CANARY}-key")));
-        assert!(!request.line.contains(CANARY));
-    }
-    let log = log.0.lock().unwrap().clone();
-    assert!(log.contains("status 503: you said <secret>") && log.contains("connected"), "{log}");
-    let shown = format!("{log} {error} {error:?} {source:?} {chunk:?} {}", source.position().0);
-    assert!(!shown.contains(CANARY), "{shown}");
-    let ours = shown.split("reqwest").next().unwrap_or_default();
-    assert!(ours.contains("/stream") && !error.to_string().contains("private"), "{ours}");
-}
-
-#[test]
-fn a_secret_in_an_address_is_refused() {
-    let credentials = Credentials { token: Some(Secret::new(CANARY)), headers: Vec::new() };
-    for url in [format!("http://h/?k={CANARY}"), format!("http://h/{CANARY}/x"), "http://h/?k=canary%2D5d1f".into()] {
-        let error = Client::new(&spec(url), credentials.clone(), &Clock::system()).unwrap_err().to_string();
-        assert!(error.contains("holds a secret") && !error.contains(CANARY), "{error}");
-    }
-}
-
-#[test]
-fn https_is_set_up_with_the_provider_of_ours() {
-    // Fails with a clear error where no CA bundle is installed, and never panics for want of a provider.
-    match Client::new(&spec("https://localhost/".into()), Credentials::default(), &Clock::system()) {
-        Ok(client) => assert_eq!(client.url().scheme(), "https"),
-        Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
-    }
-}
-
 #[test]
 fn problems_are_all_named() {
-    let spec: SourceSpec = serde_json::from_value(serde_json::json!({
+    let wrong: SourceSpec = serde_json::from_value(serde_json::json!({
         "url": "ftp://example.org/?q=hidden",
         "token": {"secret": {"name": "a", "key": "b"}},
         "query": {"ok": "x", "n": 5, "yes": true, "key": {"secret": {"name": "a", "key": "b"}}, "backfill_minutes": 1},
@@ -697,9 +587,9 @@ fn problems_are_all_named() {
         "dedupe": {"path": "a..b", "max": 0}
     }))
     .unwrap();
-    let problems = problems(&spec, "spec.sources.a.http");
+    let found = problems(&wrong, "spec.sources.a.http");
     let paths: BTreeSet<&str> =
-        problems.iter().map(|problem| problem.path.trim_start_matches("spec.sources.a.http.")).collect();
+        found.iter().map(|problem| problem.path.trim_start_matches("spec.sources.a.http.")).collect();
     let expected = [
         "backfill.parameter",
         "dedupe.max",
@@ -713,8 +603,8 @@ fn problems_are_all_named() {
         "url",
     ];
     assert_eq!(paths, expected.into());
-    assert!(!format!("{problems:?}").contains("hidden"));
-    assert!(super::problems(&super::tests::spec("http://example.org/s?a=b".into()), "").is_empty());
+    assert!(!format!("{found:?}").contains("hidden"));
+    assert!(problems(&spec("http://example.org/s?a=b".into()), "").is_empty());
     assert!(serde_json::from_str::<SourceSpec>(r#"{"uri": ""}"#).is_err());
     let schema = serde_json::to_string(&schemars::schema_for!(SourceSpec)).unwrap();
     assert!(schema.contains("connectTimeout") && !schema.contains(CANARY));

@@ -12,9 +12,9 @@ const LOST_LONGEST: Duration = Duration::from_secs(16);
 /// The first and the longest wait after a 5xx.
 const SERVER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(320));
 /// The first wait after a 429 that doesn't say how long, and the longest.
-const LIMITED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+const LIMITED: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 /// The longest wait that a server may ask for.
-const ASKED_LONGEST: Duration = Duration::from_secs(86_400);
+const ASKED_LONGEST: Duration = Duration::from_hours(24);
 
 /// What a refusal said about when to come back.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Said {
 }
 
 /// What follows from a status.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Try again after this time.
     Wait(Duration),
@@ -111,9 +111,9 @@ mod tests {
     /// 2015-10-21T07:28:00Z.
     const NOW: Timestamp = Timestamp::from_millis(1_445_412_480_000);
 
-    fn seconds(verdict: Verdict) -> f64 {
+    fn seconds(verdict: Verdict) -> u64 {
         match verdict {
-            Verdict::Wait(wait) => wait.as_secs_f64(),
+            Verdict::Wait(wait) => wait.as_secs(),
             Verdict::Stop(reason) => panic!("stopped: {reason}"),
         }
     }
@@ -139,39 +139,39 @@ mod tests {
     #[test]
     fn a_server_error_doubles_from_5_to_320_seconds() {
         let mut waits = Waits::new();
-        let all: Vec<f64> = (0..9).map(|_| seconds(waits.answered(503, &Said::default(), NOW))).collect();
-        assert_eq!(all, [5., 10., 20., 40., 80., 160., 320., 320., 320.]);
-        assert_eq!(seconds(waits.answered(503, &retry_after("400"), NOW)), 400.);
-        assert_eq!(seconds(waits.answered(503, &retry_after("1"), NOW)), 320.);
+        let all: Vec<u64> = (0..9).map(|_| seconds(waits.answered(503, &Said::default(), NOW))).collect();
+        assert_eq!(all, [5, 10, 20, 40, 80, 160, 320, 320, 320]);
+        assert_eq!(seconds(waits.answered(503, &retry_after("400"), NOW)), 400);
+        assert_eq!(seconds(waits.answered(503, &retry_after("1"), NOW)), 320);
         waits.settle();
-        assert_eq!(seconds(waits.answered(500, &Said::default(), NOW)), 5.);
+        assert_eq!(seconds(waits.answered(500, &Said::default(), NOW)), 5);
     }
 
     #[test]
     fn a_rate_limit_doubles_from_60_seconds() {
         let mut waits = Waits::new();
-        let all: Vec<f64> = (0..8).map(|_| seconds(waits.answered(429, &Said::default(), NOW))).collect();
-        assert_eq!(all, [60., 120., 240., 480., 960., 1920., 3600., 3600.]);
+        let all: Vec<u64> = (0..8).map(|_| seconds(waits.answered(429, &Said::default(), NOW))).collect();
+        assert_eq!(all, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
     }
 
     #[test]
     fn a_rate_limit_may_say_how_long() {
         let wait = |said: Said| seconds(Waits::new().answered(429, &said, NOW));
-        assert_eq!(wait(retry_after("17")), 17.);
-        assert_eq!(wait(retry_after("Wed, 21 Oct 2015 07:28:30 GMT")), 30.);
-        assert_eq!(wait(reset("1445412525")), 45.);
-        assert_eq!(wait(Said { retry_after: Some("7".into()), ..reset("1445412525") }), 7.);
-        assert_eq!(wait(retry_after("999999999")), 86_400.);
+        assert_eq!(wait(retry_after("17")), 17);
+        assert_eq!(wait(retry_after("Wed, 21 Oct 2015 07:28:30 GMT")), 30);
+        assert_eq!(wait(reset("1445412525")), 45);
+        assert_eq!(wait(Said { retry_after: Some("7".into()), ..reset("1445412525") }), 7);
+        assert_eq!(wait(retry_after("999999999")), 86_400);
     }
 
     #[test]
     fn what_can_not_be_used_counts_as_not_said() {
         let wait = |said: Said| seconds(Waits::new().answered(429, &said, NOW));
         for said in ["0", "-5", "soon", "", "Wed, 21 Oct 2015 07:27:59 GMT"] {
-            assert_eq!(wait(retry_after(said)), 60., "{said}");
+            assert_eq!(wait(retry_after(said)), 60, "{said}");
         }
         for said in ["0", "1445412480", "never", "-9223372036854775808"] {
-            assert_eq!(wait(reset(said)), 60., "{said}");
+            assert_eq!(wait(reset(said)), 60, "{said}");
         }
     }
 
@@ -189,8 +189,8 @@ mod tests {
     fn causes_are_counted_apart() {
         let mut waits = Waits::new();
         waits.lost();
-        assert_eq!(seconds(waits.answered(500, &Said::default(), NOW)), 5.);
-        assert_eq!(seconds(waits.answered(429, &Said::default(), NOW)), 60.);
+        assert_eq!(seconds(waits.answered(500, &Said::default(), NOW)), 5);
+        assert_eq!(seconds(waits.answered(429, &Said::default(), NOW)), 60);
         assert_eq!(waits.lost(), Duration::from_millis(250));
     }
 }

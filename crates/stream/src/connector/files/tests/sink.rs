@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::super::partition::Value;
+use super::super::sink as open_sink;
 use super::*;
 use crate::{Encode, Sink, Token};
 
@@ -75,15 +76,15 @@ impl Bench {
             schema: Arc::new(Schema::empty()),
             world: World { clock: self.clock.clone(), ..world(&self.folder, self.pool.clone()) },
         };
-        super::super::sink(&spec, written, open).unwrap()
+        open_sink(&spec, written, open).unwrap()
     }
 
     /// What readers see: content by name.
     fn seen(&self) -> BTreeMap<String, String> {
         let spec = SourceSpec { path: Paths::One("out/**".to_owned()), ..SourceSpec::default() };
-        let globs = super::super::listing::globs(&spec).unwrap();
-        let known = super::super::listing::Known::new();
-        let (files, _) = super::super::listing::list(&globs, &self.folder, Order::Name, &known).unwrap();
+        let globs = listing::globs(&spec).unwrap();
+        let known = listing::Known::new();
+        let (files, _) = listing::list(&globs, &self.folder, Order::Name, &known).unwrap();
         let short = |path: &str| path.strip_prefix("out/").unwrap().to_owned();
         files.iter().map(|file| (short(&file.path), fs::read_to_string(&file.real).unwrap())).collect()
     }
@@ -209,7 +210,7 @@ fn the_least_recently_used_writer_is_closed_first() {
     let folder = TempDir::new().unwrap();
     // Room for two writers.
     let bench =
-        Bench { pool: Pool::new(3 << 20), held: 1 << 20, partitions: vec![by_text()], ..Bench::new(folder.path()) };
+        Bench { pool: Pool::new(5 << 19), held: 1 << 20, partitions: vec![by_text()], ..Bench::new(folder.path()) };
     let mut sink = bench.open();
     for (number, text) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "a"), (6, "b")] {
         sink.write(&batch(vec![number], Some(vec![Some(text)]))).unwrap();

@@ -57,7 +57,7 @@ fn drain(files: &mut Files, limit: Limit) -> (Vec<String>, usize) {
             }
             Read::Columns(columns, origin) => {
                 let numbers = columns.column(0).as_primitive::<Int64Type>();
-                all.push(format!("{}@{}: {:?}", origin.input, origin.offset, numbers.values()));
+                all.push(format!("{}@{}: {:?}", origin.input, origin.offset, &numbers.values()[..]));
             }
             Read::End | Read::Idle { .. } => return (all, chunks),
         }
@@ -131,7 +131,12 @@ fn headers_are_carried_and_files_with_the_same_one_joined() {
 #[test]
 fn every_offset_can_be_resumed_packed_or_not() {
     let folder = TempDir::new().unwrap();
-    let content: String = (0..40).map(|number| format!("line {number}\n")).collect();
+    let content: Vec<String> = (0..40).map(|number| format!("line {number}")).collect();
+    let content = content.join(
+        "
+",
+    ) + "
+";
     let (front, back) = content.split_at(123);
     let gzip = |text: &str| {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -144,7 +149,7 @@ fn every_offset_can_be_resumed_packed_or_not() {
     write(folder.path(), "c.zst", [zstd(front), zstd(back)].concat());
     let (all, _) = drain(&mut open(folder.path(), &spec("*"), lines(), None), LIMIT);
     assert_eq!(all.len(), 120);
-    assert_eq!(all[119], "c.zst@343: line 39");
+    assert_eq!(all[119], "c.zst@302: line 39");
     resumes(folder.path(), &spec("*"), &lines);
     resumes(folder.path(), &spec("*"), &headed);
 }
@@ -154,7 +159,7 @@ fn frames_and_whole_files_are_joined() {
     let folder = TempDir::new().unwrap();
     write(folder.path(), "a", b"\x01x\x02yy");
     write(folder.path(), "b", b"\x03zzz");
-    write(folder.path(), "c", [b"\x04big!"; 20].concat());
+    write(folder.path(), "c", b"\x04big!".repeat(20));
     let (all, chunks) = drain(&mut open(folder.path(), &spec("*"), frames(false), None), LIMIT);
     assert_eq!(all[..3], ["a@0: \u{1}x", "a@2: \u{2}yy", "b@0: \u{3}zzz"]);
     assert_eq!((all.len(), chunks), (23, 2));
@@ -182,7 +187,11 @@ fn what_cannot_be_cut_is_handed_over_as_bad_and_the_next_file_read() {
 #[test]
 fn a_broken_archive_gives_what_comes_before_the_break() {
     let folder = TempDir::new().unwrap();
-    let content: String = (0..2000).map(|number| format!("line {}\n", number * 7919 % 10007)).collect();
+    let content: Vec<String> = (0..2000).map(|number| format!("line {}", number * 7919 % 10007)).collect();
+    let content = content.join(
+        "
+",
+    );
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(content.as_bytes()).unwrap();
     let packed = packed.finish().unwrap();
@@ -325,7 +334,7 @@ fn scans_resume_at_a_row_and_bad_files_are_put_aside() {
     let folder = TempDir::new().unwrap();
     for (name, first) in [("a", 0), ("c", 100)] {
         let columns = batch((first..first + 5).collect(), None).columns;
-        let file = fs::File::create(folder.path().join(name)).unwrap();
+        let file = File::create(folder.path().join(name)).unwrap();
         let mut writer = parquet::arrow::ArrowWriter::try_new(file, columns.schema(), None).unwrap();
         writer.write(&columns).unwrap();
         writer.close().unwrap();
@@ -339,7 +348,7 @@ fn scans_resume_at_a_row_and_bad_files_are_put_aside() {
             Read::End => break,
             Read::Columns(columns, origin) => {
                 let numbers = columns.column(0).as_primitive::<Int64Type>();
-                all.push(format!("{}@{}: {:?}", origin.input, origin.offset, numbers.values()));
+                all.push(format!("{}@{}: {:?}", origin.input, origin.offset, &numbers.values()[..]));
             }
             Read::Bad { chunk, reason } => all.push(format!("bad {} {}", text(&chunk.bytes), reason.message)),
             other => panic!("{other:?}"),

@@ -1,0 +1,4 @@
+//! Streams as their users run them, on real files.
+
+mod support;
+mod ztf;
