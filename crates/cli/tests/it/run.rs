@@ -94,6 +94,24 @@ fn a_signal_drains_and_commits() {
 }
 
 #[test]
+fn a_drain_that_takes_too_long_ends_and_so_does_a_second_signal() {
+    // Nobody reads the rows, so that the sink can't go on.
+    let stuck = IDS.replace("total: 10", "total: 10000000").replace("  tests:", "  drainTimeout: 1s\n  tests:");
+    for (signals, code, words) in [(1, 1, "not drained within 1.0 s"), (2, 130, "stopping at once")] {
+        let place = Place::new(&stuck);
+        let mut started = place.start(&["run", "a.yaml", "--listen", "127.0.0.1:0"]);
+        let address = address(&started.says("listening on"));
+        until(|| get(&address, "/readyz").starts_with("HTTP/1.1 200"));
+        started.signal("TERM");
+        started.says("draining");
+        (1..signals).for_each(|_| started.signal("TERM"));
+        let line = started.says(words);
+        assert!(line.contains("is read again at the next start"), "{line}");
+        assert_eq!(started.end_unread(), Some(code), "{signals}");
+    }
+}
+
+#[test]
 fn another_process_is_refused_while_one_runs_and_positions_stay() {
     let place = Place::new(FILES);
     place.write("in/1.jsonl", "{\"id\": 1}\n");

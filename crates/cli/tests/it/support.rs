@@ -126,6 +126,11 @@ impl Started {
         assert!(status.success());
     }
 
+    /// Waits for the end while nobody reads standard output.
+    pub(crate) fn end_unread(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     pub(crate) fn end(mut self) -> Ran {
         let (mut out, mut err) = (String::new(), String::new());
         self.stderr.read_to_string(&mut err).unwrap();

@@ -79,7 +79,8 @@ impl<'a> Definitions<'a> {
             if let ([(name, inner)], true) =
                 (&properties(shape).collect::<Vec<_>>()[..], shape.get("required").is_some())
             {
-                found.push(((*name).clone(), if description(inner).is_empty() { shape } else { *inner }));
+                let described = [*inner, shape].into_iter().find(|one| !description(one).is_empty());
+                found.push(((*name).clone(), described.unwrap_or(shape)));
             }
         }
         found.sort_by(|one, other| one.0.cmp(&other.0));
@@ -113,7 +114,8 @@ impl<'a> Definitions<'a> {
             let _ = write!(rest, "\n## {title}\n\n{}\n\n| field | meaning |\n|---|---|\n", description(part));
             for (name, shape) in properties(part) {
                 let link = format!("{folder}/{name}.md");
-                let name = if pages.contains_key(&link) { format!("[`{name}`]({link})") } else { format!("`{name}`") };
+                let linked = pages.contains_key(&link).then(|| format!("[`{name}`]({link})"));
+                let name = linked.unwrap_or_else(|| format!("`{name}`"));
                 let _ = writeln!(rest, "| {name} | {} |", cell(&self.words(shape)));
             }
         }
@@ -163,9 +165,8 @@ impl<'a> Definitions<'a> {
             let has_more = properties(inner).next().is_some() || !self.choices(inner).is_empty();
             if has_more && !seen.contains(&std::ptr::from_ref(inner)) {
                 let _ = write!(text, "\n### `{name}`\n");
-                if description(inner) != self.words(field) && !description(inner).is_empty() {
-                    let _ = write!(text, "\n{}\n", description(inner));
-                }
+                let more = Some(description(inner)).filter(|more| !more.is_empty() && *more != self.words(field));
+                text.extend(more.map(|more| format!("\n{more}\n")));
                 self.write_fields(text, inner, seen);
             }
         }
@@ -202,17 +203,14 @@ impl<'a> Definitions<'a> {
             );
         }
         for choice in choices {
-            let inner = self.resolve(choice);
-            match &properties(inner).collect::<Vec<_>>()[..] {
-                // A variant with one key: its fields are those of what stands behind the key.
-                [(name, field)] => {
-                    let held = self.within(field);
-                    if properties(held).next().is_some() && !seen.contains(&std::ptr::from_ref(held)) {
-                        let _ = write!(text, "\n### `{name}`\n");
-                        self.write_fields(text, held, seen);
-                    }
-                }
-                _ => self.write_fields(text, inner, seen),
+            // A variant with one key: its fields are those of what stands behind the key.
+            let (title, held) = match &properties(self.resolve(choice)).collect::<Vec<_>>()[..] {
+                [(name, field)] => (format!("\n### `{name}`\n"), self.within(field)),
+                _ => (String::new(), self.resolve(choice)),
+            };
+            if properties(held).next().is_some() && !seen.contains(&std::ptr::from_ref(held)) {
+                text.push_str(&title);
+                self.write_fields(text, held, seen);
             }
         }
     }
