@@ -165,27 +165,23 @@ struct Figures {
 
 impl Figures {
     fn aligned(&self, screen: &Screen) -> String {
-        let mut text = format!(
-            "{:>13} rows  {:>7} rows/s  {:>9}  {:>11}",
+        let rate = format!("{}/s", size(self.bytes_per_second));
+        let lag = (self.lag > 0).then(|| format!("  {} to read", count(self.lag)));
+        let committed = match self.committed {
+            None => "not committed yet".to_owned(),
+            Some(millis) if millis < 1000 => "committed now".to_owned(),
+            Some(millis) => format!("committed {} ago", seconds(millis / 1000)),
+        };
+        let aside =
+            (self.quarantined > 0).then(|| screen.paint("33", &format!("  {} quarantined", count(self.quarantined))));
+        format!(
+            "{:>13} rows  {:>7} rows/s  {:>9}  {rate:>11}{}  {committed}{}",
             count(self.rows),
             short(self.rows_per_second),
             bytes(self.bytes),
-            format!("{}/s", size(self.bytes_per_second)),
-        );
-        if self.lag > 0 {
-            text += &format!("  {} to read", count(self.lag));
-        }
-        text += &match self.committed {
-            Some(millis) if millis < 1000 => "  committed now".to_owned(),
-            Some(millis) => {
-                format!("  committed {} ago", duration(Duration::from_secs(millis / 1000)).replace(".0", ""))
-            }
-            None => "  not committed yet".to_owned(),
-        };
-        if self.quarantined > 0 {
-            text += &screen.paint("33", &format!("  {} quarantined", count(self.quarantined)));
-        }
-        text
+            lag.unwrap_or_default(),
+            aside.unwrap_or_default(),
+        )
     }
 
     fn plain(&self) -> String {
@@ -200,6 +196,11 @@ impl Figures {
 fn lag(snapshot: &Snapshot, sources: &BTreeSet<String>) -> u64 {
     let parts = snapshot.parts.iter().filter(|(name, _)| sources.contains(*name));
     parts.map(|(_, part)| u64::try_from(part.lag).unwrap_or(0)).sum()
+}
+
+/// `12 s`, `4 min 5 s`: whole seconds, since the line is looked at five times in each.
+fn seconds(seconds: u64) -> String {
+    if seconds < 60 { format!("{seconds} s") } else { duration(Duration::from_secs(seconds)) }
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -96,7 +96,7 @@ impl<'a> Definitions<'a> {
             }
             let inner = properties(shape).find(|(key, _)| *key == name).map(|(_, inner)| inner);
             let resolved = self.resolve(inner.unwrap_or(shape));
-            self.write_words(&mut text, shape, resolved);
+            write_words(&mut text, shape, resolved);
             self.write_fields(&mut text, resolved, &mut BTreeSet::new());
         }
         text
@@ -124,16 +124,6 @@ impl<'a> Definitions<'a> {
         let _ = write!(rest, "\n## Formats\n\n{}\n", formats.join(", "));
         self.write_fields(&mut text, spec, &mut seen);
         text + &rest
-    }
-
-    fn write_words(&self, text: &mut String, shape: &'a Value, resolved: &'a Value) {
-        let (outer, inner) = (description(shape), description(resolved));
-        if !outer.is_empty() && outer != inner {
-            let _ = write!(text, "\n{outer}\n");
-        }
-        if !inner.is_empty() {
-            let _ = write!(text, "\n{inner}\n");
-        }
     }
 
     fn words(&self, shape: &'a Value) -> String {
@@ -268,21 +258,31 @@ impl<'a> Definitions<'a> {
                 "boolean" => "true or false".to_owned(),
                 "string" => "text".to_owned(),
                 "array" => held("items").map_or_else(|| "list".to_owned(), |held| format!("list of {held}")),
-                "object" => self.object_kind(shape, held("additionalProperties")),
+                "object" => object_kind(shape, held("additionalProperties")),
                 other => other.to_owned(),
             })
             .collect();
         if words.is_empty() { "anything".to_owned() } else { words.join(" or ") }
     }
+}
 
-    fn object_kind(&self, shape: &'a Value, held: Option<String>) -> String {
-        let names: Vec<String> = properties(shape).map(|(name, _)| name.clone()).collect();
-        match (&names[..], held) {
-            ([], Some(held)) => format!("mapping of names to {held}"),
-            ([], None) => "mapping".to_owned(),
-            ([only], _) => format!("`{{{only}: ..}}`"),
-            _ => "mapping, see below".to_owned(),
-        }
+fn write_words(text: &mut String, shape: &Value, resolved: &Value) {
+    let (outer, inner) = (description(shape), description(resolved));
+    if !outer.is_empty() && outer != inner {
+        let _ = write!(text, "\n{outer}\n");
+    }
+    if !inner.is_empty() {
+        let _ = write!(text, "\n{inner}\n");
+    }
+}
+
+fn object_kind(shape: &Value, held: Option<String>) -> String {
+    let names: Vec<String> = properties(shape).map(|(name, _)| name.clone()).collect();
+    match (&names[..], held) {
+        ([], Some(held)) => format!("mapping of names to {held}"),
+        ([], None) => "mapping".to_owned(),
+        ([only], _) => format!("`{{{only}: ..}}`"),
+        _ => "mapping, see below".to_owned(),
     }
 }
 
