@@ -311,6 +311,7 @@ fn is_variable(shape: &Value) -> bool {
 
 fn plain(value: &Value) -> String {
     match value {
+        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
         Value::String(text) => text.clone(),
         Value::Object(fields) => flow(fields),
         other => other.to_string(),
