@@ -5,3 +5,4 @@ mod operate;
 mod run;
 mod support;
 mod verbs;
+mod ztf;
