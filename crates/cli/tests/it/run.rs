@@ -50,8 +50,11 @@ fn several_documents_run_side_by_side_and_the_worst_exit_code_counts() {
     let ran = place.run(&["run", "a.yaml", "b.yaml"]).ends(0);
     assert!(ran.err.contains("lines: done") && ran.err.contains("ids: done"), "{}", ran.err);
     assert_eq!(place.lines("out"), [r#"{"id":1}"#]);
-    // A file where a folder has to be made: the world's fault.
-    place.write("c.yaml", &FILES.replace("url: out", "url: in/1.jsonl/x").replace("name: lines", "name: broken"));
+    place.write("in/2.jsonl", "{\"id\": \"two\"}\n");
+    place.write(
+        "c.yaml",
+        &FILES.replace("  sinks:", "  errors: {failAfter: 1}\n  sinks:").replace("name: lines", "name: broken"),
+    );
     let ran = place.run(&["run", "c.yaml", "b.yaml"]).ends(1);
     assert!(ran.err.contains("error: broken: ") && ran.err.contains("ids: nothing new"), "{}", ran.err);
 }
@@ -73,13 +76,11 @@ fn a_signal_drains_and_commits() {
     let place = Place::new(FILES);
     place.write("in/1.jsonl", "{\"id\": 1}\n{\"id\": 2}\n");
     let follow = ["run", "a.yaml", "--set", "follow=true", "--listen", "127.0.0.1:0"];
-    for (name, rows) in [("TERM", 2), ("INT", 3)] {
+    for (name, new, rows) in [("TERM", 2, 2), ("INT", 1, 3)] {
         let mut started = place.start(&follow);
         let address = address(&started.says("listening on"));
-        until(|| {
-            get(&address, "/metrics").contains("part=\"raw\",direction=\"out\"} ")
-                && !get(&address, "/metrics").contains("part=\"raw\",direction=\"out\"} 0")
-        });
+        let counted = format!("headwater_rows_total{{stream=\"lines\",part=\"raw\",direction=\"out\"}} {new}\n");
+        until(|| get(&address, "/metrics").contains(&counted));
         started.signal(name);
         let ran = started.end().ends(0);
         assert!(
