@@ -76,7 +76,7 @@ impl Test {
                     assert_eq!(again, None);
                     self.open.bell.wait(&self.open.world.clock, None);
                 }
-                Read::Columns(..) | Read::Bad { .. } => panic!("standard input has lines only"),
+                read @ (Read::Columns(..) | Read::Bad { .. }) => panic!("standard input has only messages: {read:?}"),
             }
         }
     }
