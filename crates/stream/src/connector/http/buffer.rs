@@ -147,11 +147,12 @@ impl Buffer {
         let (mut taken, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while let Some(front) = state.pieces.front_mut() {
             // What is no message comes alone.
+            if front.run.too_long && !taken.is_empty() {
+                break;
+            }
             if front.run.too_long {
-                if taken.is_empty() {
-                    bytes = front.run.bytes.len();
-                    taken.extend(state.pieces.pop_front());
-                }
+                bytes = front.run.bytes.len();
+                taken.extend(state.pieces.pop_front());
                 break;
             }
             let (end, lines) =

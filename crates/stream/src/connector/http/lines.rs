@@ -58,12 +58,7 @@ impl Lines {
             framed.ended |= whole;
             if self.skipping || self.partial.len() + part.len() > self.line_bytes_max {
                 self.finish(&mut run, &mut framed);
-                if !self.skipping {
-                    let mut bytes = self.partial.clone();
-                    bytes.extend_from_slice(part);
-                    bytes.truncate(self.line_bytes_max);
-                    framed.runs.push(Run { offset: self.offset, bytes: bytes.into(), too_long: true });
-                }
+                framed.runs.extend((!self.skipping).then(|| self.beginning(part)));
                 self.offset += (self.partial.len() + part.len()) as u64;
                 self.partial = Vec::new();
                 self.skipping = !whole;
@@ -76,6 +71,16 @@ impl Lines {
         }
         self.finish(&mut run, &mut framed);
         framed
+    }
+
+    /// The beginning of a line that `part` makes too long.
+    fn beginning(&mut self, part: &[u8]) -> Run {
+        let mut bytes = std::mem::take(&mut self.partial);
+        let offset = self.offset;
+        self.offset += bytes.len() as u64;
+        bytes.extend_from_slice(part);
+        bytes.truncate(self.line_bytes_max);
+        Run { offset, bytes: bytes.into(), too_long: true }
     }
 
     fn finish(&mut self, run: &mut Vec<u8>, framed: &mut Framed) {
