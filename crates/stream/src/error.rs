@@ -97,6 +97,9 @@ pub enum Error {
         #[source]
         source: arrow::error::ArrowError,
     },
+    /// A program's parts don't fit together.
+    #[error("the parts of the program don't fit together: {0}")]
+    Parts(String),
     /// A promise between our own parts was broken.
     #[error("a bug of ours: {0}")]
     House(String),
@@ -118,6 +121,7 @@ impl Error {
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Arrow { .. } | Self::House(_) => Blame::House,
+            Self::Parts(_) => Blame::Document,
             _ => Blame::World,
         }
     }

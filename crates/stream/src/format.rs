@@ -224,6 +224,11 @@ impl Format {
         matches!(self, Self::Parquet(_) | Self::Arrow(_))
     }
 
+    /// Whether a file that fits into a batch may be one message: it brings what is needed to decode it.
+    pub(crate) const fn is_whole(&self) -> bool {
+        matches!(self, Self::Avro(_))
+    }
+
     /// Cuts bytes into messages; nothing for formats that are scanned.
     pub(crate) fn cut(&self) -> Option<Box<dyn Cut>> {
         Some(match self {

@@ -80,11 +80,7 @@ impl Graph {
             let met = self.sources_of(inputs);
             let Some(least) = met.iter().map(|source| group[*source]).min() else { continue };
             let joined: Vec<usize> = met.iter().map(|source| group[*source]).collect();
-            for member in &mut group {
-                if joined.contains(member) {
-                    *member = least;
-                }
-            }
+            group.iter_mut().filter(|member| joined.contains(member)).for_each(|member| *member = least);
         }
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (source, group) in group.into_iter().enumerate() {
@@ -119,7 +115,8 @@ fn names<'a>(spec: &'a Spec, problems: &mut Vec<Problem>) -> BTreeMap<&'a str, O
     names
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a part may have this name: it becomes a part of stored names and of files.
+pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.chars().all(|each| each.is_ascii_alphanumeric() || each == '-' || each == '_')

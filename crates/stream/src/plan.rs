@@ -16,8 +16,9 @@ use stdx::Clock;
 use crate::ledger::Home;
 use crate::spec::{Delivery, FailAfter, Stream};
 use crate::step::Planned;
-use crate::{Decode, Error, Facts, Limit, OpenSink, OpenSource, Position, Sink, Source};
+use crate::{Decode, Error, Facts, Limit, OpenSink, OpenSource, Sink, Source};
 
+pub(crate) use make::promise;
 pub use make::{check, plan};
 
 /// Opens a source.
@@ -229,14 +230,17 @@ pub struct TaskPlan {
     pub sources: Vec<(usize, u32)>,
     /// Its sinks' numbers.
     pub sinks: Vec<usize>,
-    /// Positions of its sources in the records of tasks that the document no longer has.
-    pub inherited: BTreeMap<String, Position>,
 }
 
 impl Plan {
     /// The number of the sink among `sinks` that hosts the ledger.
     pub(crate) fn hosting_sink(&self, sinks: &[usize]) -> Option<usize> {
         sinks.iter().copied().find(|number| self.sinks[*number].sort == Sort::Hosting)
+    }
+
+    /// Whether the caller gives up what an earlier run kept of the part `name` (`--forget`).
+    pub(crate) fn is_forgotten(&self, name: &str) -> bool {
+        self.made_of.as_ref().is_some_and(|made_of| made_of.1.forget.iter().any(|forgotten| forgotten == name))
     }
 
     /// The plan with wider schemas for some sources, by their number.

@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stdx::Clock;
 
@@ -18,6 +19,7 @@ use crate::meter::StreamMeter;
 use crate::spec::Stream;
 use crate::{Batch, Chunk, Error, Origin, Payload, Reason, ReasonCode, Token};
 
+pub(crate) use replay::is_replay;
 pub use replay::{is_replayed, replay_plan};
 
 /// A row that was put aside.
@@ -83,8 +85,9 @@ pub(crate) struct Quarantine {
     place: Place,
     meter: Arc<StreamMeter>,
     clock: Clock,
-    /// The messages' ranges of the chunk that was looked at last: finding them costs a scan.
-    ranges: Option<(usize, Vec<(usize, usize)>)>,
+    /// The messages' ranges of the chunk that was looked at last: finding them costs a scan. Its bytes are kept with
+    /// them, so that no other chunk gets their address.
+    ranges: Option<(Bytes, Vec<(usize, usize)>)>,
 }
 
 impl Quarantine {
@@ -162,9 +165,9 @@ impl Quarantine {
         row: Option<u32>,
         reason: &Reason,
     ) -> Entry {
-        let key = chunk.bytes.as_ptr() as usize;
+        let same = |known: &Bytes| known.as_ptr() == chunk.bytes.as_ptr() && known.len() == chunk.bytes.len();
         let ranges = match self.ranges.take() {
-            Some((known, ranges)) if known == key => ranges,
+            Some((known, ranges)) if same(&known) => ranges,
             _ => chunk.ranges(),
         };
         let (start, end) = ranges.get(message).copied().unwrap_or((0, chunk.bytes.len()));
@@ -180,7 +183,7 @@ impl Quarantine {
             bytes: BASE64.encode(&chunk.bytes[start..end]),
             header: chunk.header.as_ref().map(|header| BASE64.encode(header)),
         };
-        self.ranges = Some((key, ranges));
+        self.ranges = Some((chunk.bytes.clone(), ranges));
         entry
     }
 

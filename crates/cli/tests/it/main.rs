@@ -7,3 +7,4 @@ mod operate;
 mod run;
 mod support;
 mod verbs;
+mod ztf;

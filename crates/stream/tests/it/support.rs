@@ -112,10 +112,3 @@ pub(crate) fn parquet(files: &[PathBuf]) -> Vec<RecordBatch> {
 pub(crate) fn rows(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
-
-/// The folder of the real alerts, if it is there.
-pub(crate) fn alerts() -> Option<PathBuf> {
-    let given = option_env!("HEADWATER_ALERTS").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/ztf");
-    given.into_iter().chain([beside]).find(|folder| folder.is_dir())
-}
