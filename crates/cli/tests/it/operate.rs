@@ -58,4 +58,6 @@ fn rows_put_aside_are_listed_shown_and_replayed_once() {
     assert_eq!(listed[0]["isReplayed"], true, "{listed}");
     place.run(&["quarantine", "replay", "a.yaml"]).ends(0);
     assert_eq!(place.lines("out").len(), 3, "replayed once");
+    let again = place.run(&["run", "a.yaml"]).ends(0);
+    assert!(again.err.contains("nothing new since"), "a replay leaves the stream where it was: {}", again.err);
 }
