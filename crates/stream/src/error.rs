@@ -77,6 +77,9 @@ pub enum Error {
     /// The world is not as the plan needs it.
     #[error("{0}")]
     World(String),
+    /// The document refers to a secret that this process wasn't given.
+    #[error("{0}")]
+    Secret(String),
     /// Whoever read what we write has gone: nothing is left to do, and nothing went wrong. The stream drains.
     #[error("{0} was closed by its reader")]
     Closed(String),

@@ -104,7 +104,7 @@ fn names<'a>(spec: &'a Spec, problems: &mut Vec<Problem>) -> BTreeMap<&'a str, O
                     .expected("a letter, then letters, digits, `-` or `_`, at most 63 in all"),
             );
         }
-        if names.insert(name.as_str(), from).is_some() {
+        if *names.entry(name.as_str()).or_insert((section, from)) != (section, from) {
             problems.push(
                 Problem::at(path)
                     .found(format!("a second part named `{name}`"))
@@ -112,7 +112,7 @@ fn names<'a>(spec: &'a Spec, problems: &mut Vec<Problem>) -> BTreeMap<&'a str, O
             );
         }
     }
-    names
+    names.into_iter().map(|(name, (_, from))| (name, from)).collect()
 }
 
 /// Whether a part may have this name: it becomes a part of stored names and of files.

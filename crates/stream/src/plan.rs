@@ -109,11 +109,13 @@ pub struct PlannedSource {
 }
 
 impl PlannedSource {
-    pub(crate) fn open(&self, open: OpenSource) -> Result<Box<dyn Source>, Error> {
+    /// Opens it.
+    pub fn open(&self, open: OpenSource) -> Result<Box<dyn Source>, Error> {
         (self.open)(open)
     }
 
-    pub(crate) fn decoder(&self) -> Result<Option<Box<dyn Decode>>, Error> {
+    /// A decoder of its messages; `None` where it hands over columns.
+    pub fn decoder(&self) -> Result<Option<Box<dyn Decode>>, Error> {
         self.decode.as_ref().map(|decode| decode()).transpose()
     }
 }
@@ -165,7 +167,8 @@ pub struct PlannedSink {
 }
 
 impl PlannedSink {
-    pub(crate) fn open(&self, open: OpenSink) -> Result<Box<dyn Sink>, Error> {
+    /// Opens it.
+    pub fn open(&self, open: OpenSink) -> Result<Box<dyn Sink>, Error> {
         (self.open)(open)
     }
 }

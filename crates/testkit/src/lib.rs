@@ -3,4 +3,4 @@
 mod part;
 pub mod streaming_server;
 
-pub use part::{alerts, note, python, skip};
+pub use part::{alerts, is_update, note, python, skip};

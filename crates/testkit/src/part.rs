@@ -33,6 +33,11 @@ pub fn alerts() -> Option<PathBuf> {
     told("HEADWATER_ALERTS").map(PathBuf::from).into_iter().chain([beside]).find(|folder| folder.is_dir())
 }
 
+/// Whether files of expected output are to be written anew: `UPDATE=1`.
+pub fn is_update() -> bool {
+    told("UPDATE").is_some()
+}
+
 /// A Python with fastavro and pyarrow: `HEADWATER_PYTHON`.
 pub fn python() -> Option<PathBuf> {
     told("HEADWATER_PYTHON").map(PathBuf::from).filter(|python| python.exists())

@@ -14,7 +14,7 @@ fn problems_are_told_as_in_the_cases() {
         let ran = place.run(&["check", "document.yaml"]).ends(2);
         assert_eq!(ran.out, "", "{}", case.display());
         let golden = case.join("stderr.txt");
-        if std::env::var_os("UPDATE").is_some() {
+        if testkit::is_update() {
             std::fs::write(&golden, &ran.err).unwrap();
         }
         assert_eq!(
