@@ -220,6 +220,24 @@ fn positions_follow_sources_into_other_subgraphs_and_back() {
     check(&expected, "joined again, with nothing new");
 }
 
+#[test]
+fn a_handover_that_was_interrupted_is_ended_by_the_next_run() {
+    let place = Place::new();
+    place.write_rows("a/1.jsonl", 0..3);
+    place.write_rows("b/1.jsonl", 10..13);
+    place.run(TWO).unwrap();
+    let giver = place.path("ledger/default/test/tasks/b-0/record.json");
+    let before = std::fs::read(&giver).unwrap();
+    place.run(JOINED).unwrap();
+    // The taker has written its record, and the giver's is still the old one.
+    std::fs::write(&giver, before).unwrap();
+    place.write_rows("b/2.jsonl", 20..22);
+    place.run(JOINED).unwrap();
+    place.run(TWO).unwrap();
+    assert_eq!(place.numbers("out/x"), [0, 1, 2, 20, 21]);
+    assert_eq!(place.numbers("out/y"), [10, 11, 12, 20, 21]);
+}
+
 /// Leaves the record of a task as a process does that died between its record and the publishing: tokens pending,
 /// nothing visible.
 fn unpublish(place: &Place, task: &str, sink: &str) {

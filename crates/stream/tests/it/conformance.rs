@@ -64,7 +64,7 @@ fn files_of_lines_packed_or_not() {
 #[test]
 fn files_of_csv() {
     let place = Place::new();
-    let rows: String = (0..20).map(|n| format!("{n},\"line\nfeed {n}\"\n")).collect();
+    let rows = (0..20).map(|n| format!("{n},\"line\nfeed {n}\"\n")).collect::<Vec<_>>().concat();
     place.write("in/a.csv", format!("n,text\n{rows}"));
     place.write("in/b.csv", format!("text,n\n{}", "\"x\",7\n".repeat(9)));
     assert_eq!(exercise_source(&place, "{files: {path: in}, format: csv}"), 29);

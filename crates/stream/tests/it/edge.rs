@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stream::ReasonCode;
 use stream::quarantine::Encoding;
 
-use crate::support::{Place, row_lines, rows, visible, wait_until};
+use crate::support::{Place, quarantine, row_lines, rows, visible, wait_until};
 
 const OUT: &str = "sinks: {out: {from: rows, files: {url: out}, format: json}}\n";
 
@@ -40,7 +40,7 @@ fn bad_lines_of_many_chunks_are_put_aside_with_their_own_bytes_and_places() {
     let plan = place.plan(&format!("sources: {{rows: {{files: {{path: in/a.jsonl}}}}}}\n{OUT}batch: {{rows: 13}}"));
     let report = place.run_plan(plan.clone()).unwrap();
     assert_eq!(place.numbers("out").len(), 900);
-    let entries = place.quarantine(&plan);
+    let entries = quarantine(&plan);
     let found: Vec<(u64, String)> = entries
         .iter()
         .map(|entry| (entry.origin.offset, String::from_utf8(entry.payload().unwrap()).unwrap()))
@@ -74,7 +74,7 @@ fn one_row_that_a_step_fails_on_is_put_aside_and_the_others_keep_their_order() {
     place.run_plan(plan.clone()).unwrap();
     let numbers: Vec<u64> = place.json("out").iter().map(|row| row["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..1000).filter(|n| *n != 613).collect::<Vec<_>>());
-    let entries = place.quarantine(&plan);
+    let entries = quarantine(&plan);
     assert_eq!(entries.len(), 1);
     let entry = &entries[0];
     assert_eq!((entry.part.as_str(), entry.source.as_str(), entry.code), ("cast", "rows", ReasonCode::Evaluation));
@@ -101,7 +101,7 @@ sinks: {out: {from: divide, files: {url: out}, format: json}}
     let plan = place.plan(spec);
     place.run_plan(plan.clone()).unwrap();
     assert_eq!(place.numbers("out"), [1, 3]);
-    let entry = place.quarantine(&plan).remove(0);
+    let entry = quarantine(&plan).remove(0);
     assert_eq!((entry.part.as_str(), entry.row), ("divide", Some(1)));
     assert_eq!(entry.payload().unwrap(), std::fs::read(&visible(&place.path("made"))[0]).unwrap());
 
@@ -127,7 +127,7 @@ sinks: {out: {from: divide, files: {url: out}, format: json}}
     let plan = place.plan(spec);
     place.run_plan(plan.clone()).unwrap();
     assert_eq!(place.numbers("out"), (0..100).filter(|n| *n != 42).collect::<Vec<_>>());
-    let entry = place.quarantine(&plan).remove(0);
+    let entry = quarantine(&plan).remove(0);
     assert_eq!((entry.encoding, entry.origin.offset), (Encoding::Arrow, 42));
     let payload = entry.payload().unwrap();
     let mut reader = arrow::ipc::reader::StreamReader::try_new(&payload[..], None).unwrap();
@@ -146,7 +146,7 @@ fn too_many_bad_rows_stop_the_stream_after_they_are_committed() {
             Err(stream::Error::TooManyBad { bad, rows }) => {
                 assert!(stops, "failAfter {limit} stopped at {bad} of {rows}");
                 assert!(rows < 1000 || bad == 100);
-                assert_eq!(place.quarantine(&plan).len() as u64, bad, "what was put aside can be looked at");
+                assert_eq!(quarantine(&plan).len() as u64, bad, "what was put aside can be looked at");
                 // What was read is committed too: nothing of it comes again.
                 assert_eq!(place.numbers("out").len() as u64, rows - bad);
             }
@@ -218,7 +218,7 @@ sinks: {out: {from: rows, files: {url: out, roll: {every: 1s}}, format: json}}
     until_visible(5);
     // Late: by name and by time before what is done.
     place.write_rows("in/a.jsonl", 5..9);
-    let hour_ago = std::fs::metadata(place.path("in/m.jsonl")).unwrap().modified().unwrap() - Duration::from_secs(3600);
+    let hour_ago = std::fs::metadata(place.path("in/m.jsonl")).unwrap().modified().unwrap() - Duration::from_hours(1);
     std::fs::File::open(place.path("in/a.jsonl")).unwrap().set_modified(hour_ago).unwrap();
     until_visible(9);
     running.drain();

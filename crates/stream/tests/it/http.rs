@@ -7,7 +7,7 @@ use std::time::Duration;
 use document::Secrets;
 use testkit::streaming_server::{Scenario, StreamingServer};
 
-use crate::support::{Place, row_lines, stream, wait_until};
+use crate::support::{Place, quarantine, row_lines, stream, wait_until};
 
 const CANARY: &str = "canary-0b5e7d2c";
 
@@ -61,7 +61,7 @@ fn rows_over_http_become_files_and_the_token_is_seen_nowhere() {
     let report = running.end().unwrap();
     assert_eq!(place.numbers("out"), (0..12).filter(|n| *n != 3).collect::<Vec<_>>());
     assert_eq!(place.json("out")[0]["text"], "ROW-0");
-    let entries = place.quarantine(&plan);
+    let entries = quarantine(&plan);
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].payload().unwrap(), b"not json");
 

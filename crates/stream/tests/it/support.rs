@@ -103,12 +103,12 @@ impl Place {
         numbers.sort_unstable();
         numbers
     }
+}
 
-    /// What was put aside, oldest first.
-    pub(crate) fn quarantine(&self, plan: &Plan) -> Vec<Entry> {
-        let files = stream::quarantine::files(&plan.quarantine).unwrap();
-        files.iter().flat_map(|file| stream::quarantine::entries(file).unwrap()).collect()
-    }
+/// What a stream put aside, oldest first.
+pub(crate) fn quarantine(plan: &Plan) -> Vec<Entry> {
+    let files = stream::quarantine::files(&plan.quarantine).unwrap();
+    files.iter().flat_map(|file| stream::quarantine::entries(file).unwrap()).collect()
 }
 
 /// A stream that runs. Dropped, it is told to end.
@@ -149,13 +149,13 @@ impl Drop for Running {
 pub(crate) fn wait_until(words: &str, mut what: impl FnMut() -> bool) {
     let clock = Clock::system();
     while !what() {
-        assert!(clock.elapsed() < Duration::from_secs(60), "still waiting until {words}");
+        assert!(clock.elapsed() < Duration::from_mins(1), "still waiting until {words}");
         Bell::default().wait(&clock, Some(clock.elapsed() + Duration::from_millis(1)));
     }
 }
 
 pub(crate) fn row_lines(numbers: Range<u64>) -> String {
-    numbers.map(|n| format!("{{\"n\":{n},\"text\":\"row-{n}\"}}\n")).collect()
+    numbers.map(|n| format!("{{\"n\":{n},\"text\":\"row-{n}\"}}\n")).collect::<Vec<_>>().concat()
 }
 
 /// A control that ends when the input is drained.

@@ -4,7 +4,7 @@ use arrow::array::Array as _;
 use serde_json::{Value, json};
 use stream::ReasonCode;
 
-use crate::support::{Place, batch, encoded, named, parquet, visible};
+use crate::support::{Place, batch, encoded, named, parquet, quarantine, visible};
 
 const SPEC: &str = "
 sources: {alerts: {files: {path: in/*.avro}}}
@@ -31,7 +31,7 @@ fn a_new_field_opens_new_files_and_older_rows_have_none() {
     let plan = place.plan(SPEC);
     let report = place.run_plan(plan.clone()).unwrap();
     assert_eq!(report.counts.parts["out"].rows_out, 4);
-    assert!(place.quarantine(&plan).is_empty());
+    assert!(quarantine(&plan).is_empty());
     let mut files = Vec::new();
     for path in visible(&place.path("out")) {
         let batches = parquet(&[path]);
@@ -95,7 +95,7 @@ fn a_record_of_another_name_is_the_same_record() {
     place.write("in/b.avro", renamed);
     let plan = place.plan(SPEC);
     place.run_plan(plan.clone()).unwrap();
-    assert!(place.quarantine(&plan).is_empty());
+    assert!(quarantine(&plan).is_empty());
     let batches = parquet(&visible(&place.path("out")));
     assert_eq!(crate::support::rows(&batches), 3);
     assert_eq!(visible(&place.path("out")).len(), 1, "nothing was widened");
@@ -108,7 +108,7 @@ fn a_schema_that_does_not_fit_goes_to_quarantine_with_its_name() {
     let plan = place.plan(SPEC);
     let report = place.run_plan(plan.clone()).unwrap();
     assert_eq!(report.counts.parts["out"].rows_out, 3);
-    let entry = place.quarantine(&plan).remove(0);
+    let entry = quarantine(&plan).remove(0);
     assert_eq!(entry.code, ReasonCode::SchemaIncompatible);
     assert!(entry.message.contains("id") || entry.message.contains("candidate"), "{}", entry.message);
     assert!(entry.origin.input.ends_with("in/b.avro"));
