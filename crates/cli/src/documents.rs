@@ -98,7 +98,13 @@ fn stream_of(document: Document) -> Result<Loaded, Vec<Problem>> {
     }
     let spec = document.spec()?;
     let (name, namespace) = (document.metadata.name.to_string(), document.metadata.namespace.to_string());
-    Ok(Loaded { document, stream: Stream { name, namespace, spec } })
+    let stream = Stream { name, namespace, spec };
+    let problems = stream::check(&stream);
+    if problems.is_empty() {
+        Ok(Loaded { document, stream })
+    } else {
+        Err(problems.into_iter().map(|problem| document.locate(problem)).collect())
+    }
 }
 
 fn standard_input_twice(loaded: &Loaded) -> Vec<Problem> {

@@ -26,6 +26,9 @@ pub(crate) struct Progress {
     every: Option<Duration>,
     next: Duration,
     lines: Vec<Line>,
+    /// An empty line above the others. The terminal's `^C` pushes the lines down by one, so that the uppermost isn't
+    /// found again when they are cleared: let it be this one.
+    spare: Option<ProgressBar>,
 }
 
 /// One sink.
@@ -59,20 +62,20 @@ impl Progress {
             Shown::Bars => Some(REDRAW_EVERY),
             Shown::Lines => Some(LINE_EVERY),
         };
-        if shown == Shown::Bars {
+        let spare = (shown == Shown::Bars).then(|| {
             screen.bars.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        }
+            screen.bars.add(ProgressBar::new_spinner().with_style(style(" ")))
+        });
         let next = clock.elapsed() + every.unwrap_or_default();
-        Progress { screen: screen.clone(), clock: clock.clone(), every, next, lines: Vec::new() }
+        Progress { screen: screen.clone(), clock: clock.clone(), every, next, lines: Vec::new(), spare }
     }
 
     /// Adds the sinks of a stream.
     pub(crate) fn add(&mut self, stream: &str, plan: &Plan, meter: &Arc<StreamMeter>) {
         let is_drawn = self.every == Some(REDRAW_EVERY);
-        let style =
-            ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         for sink in &plan.sinks {
-            let bar = is_drawn.then(|| self.screen.bars.add(ProgressBar::new_spinner().with_style(style.clone())));
+            let bar = is_drawn
+                .then(|| self.screen.bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}"))));
             self.lines.push(Line {
                 stream: stream.to_owned(),
                 sink: sink.name.clone(),
@@ -95,6 +98,9 @@ impl Progress {
         let Some(every) = self.every.filter(|_| now >= self.next) else { return };
         self.next = now + every;
         let widest = self.lines.iter().map(|line| line.name().chars().count()).max().unwrap_or(0);
+        if let Some(spare) = &self.spare {
+            spare.tick();
+        }
         for line in &mut self.lines {
             let figures = line.figures(now, self.clock.now().millis());
             match &line.bar {
@@ -110,7 +116,7 @@ impl Progress {
 
     /// Takes the lines away, so that the summary can stand in their place.
     pub(crate) fn end(&mut self) {
-        for bar in self.lines.drain(..).filter_map(|line| line.bar) {
+        for bar in self.lines.drain(..).filter_map(|line| line.bar).chain(self.spare.take()) {
             bar.finish_and_clear();
         }
         self.every = None;
@@ -159,27 +165,23 @@ struct Figures {
 
 impl Figures {
     fn aligned(&self, screen: &Screen) -> String {
-        let mut text = format!(
-            "{:>13} rows  {:>7} rows/s  {:>9}  {:>11}",
+        let rate = format!("{}/s", size(self.bytes_per_second));
+        let lag = (self.lag > 0).then(|| format!("  {} to read", count(self.lag)));
+        let committed = match self.committed {
+            None => "not committed yet".to_owned(),
+            Some(millis) if millis < 1000 => "committed now".to_owned(),
+            Some(millis) => format!("committed {} ago", seconds(millis / 1000)),
+        };
+        let aside =
+            (self.quarantined > 0).then(|| screen.paint("33", &format!("  {} quarantined", count(self.quarantined))));
+        format!(
+            "{:>13} rows  {:>7} rows/s  {:>9}  {rate:>11}{}  {committed}{}",
             count(self.rows),
             short(self.rows_per_second),
             bytes(self.bytes),
-            format!("{}/s", size(self.bytes_per_second)),
-        );
-        if self.lag > 0 {
-            text += &format!("  {} to read", count(self.lag));
-        }
-        text += &match self.committed {
-            Some(millis) if millis < 1000 => "  committed now".to_owned(),
-            Some(millis) => {
-                format!("  committed {} ago", duration(Duration::from_secs(millis / 1000)).replace(".0", ""))
-            }
-            None => "  not committed yet".to_owned(),
-        };
-        if self.quarantined > 0 {
-            text += &screen.paint("33", &format!("  {} quarantined", count(self.quarantined)));
-        }
-        text
+            lag.unwrap_or_default(),
+            aside.unwrap_or_default(),
+        )
     }
 
     fn plain(&self) -> String {
@@ -194,6 +196,15 @@ impl Figures {
 fn lag(snapshot: &Snapshot, sources: &BTreeSet<String>) -> u64 {
     let parts = snapshot.parts.iter().filter(|(name, _)| sources.contains(*name));
     parts.map(|(_, part)| u64::try_from(part.lag).unwrap_or(0)).sum()
+}
+
+/// `12 s`, `4 min 5 s`: whole seconds, since the line is looked at five times in each.
+fn seconds(seconds: u64) -> String {
+    if seconds < 60 { format!("{seconds} s") } else { duration(Duration::from_secs(seconds)) }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// The sources whose rows reach a part that reads `from`.

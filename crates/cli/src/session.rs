@@ -62,7 +62,7 @@ impl Session {
         stream::World {
             clock: self.clock.clone(),
             runtime: self.handle(),
-            pool: stream::Pool::new(usize::try_from(stream.spec.memory.get()).unwrap_or(usize::MAX)),
+            pool: stream::Pool::new(usize::try_from(stream.spec.memory.bytes()).unwrap_or(usize::MAX)),
             secrets: Arc::clone(&self.secrets),
             folder: self.folder.clone(),
         }

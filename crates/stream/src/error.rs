@@ -77,6 +77,9 @@ pub enum Error {
     /// The world is not as the plan needs it.
     #[error("{0}")]
     World(String),
+    /// The document refers to a secret that this process wasn't given.
+    #[error("{0}")]
+    Secret(String),
     /// Whoever read what we write has gone: nothing is left to do, and nothing went wrong. The stream drains.
     #[error("{0} was closed by its reader")]
     Closed(String),
@@ -97,6 +100,9 @@ pub enum Error {
         #[source]
         source: arrow::error::ArrowError,
     },
+    /// A program's parts don't fit together.
+    #[error("the parts of the program don't fit together: {0}")]
+    Parts(String),
     /// A promise between our own parts was broken.
     #[error("a bug of ours: {0}")]
     House(String),
@@ -118,6 +124,7 @@ impl Error {
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Arrow { .. } | Self::House(_) => Blame::House,
+            Self::Parts(_) => Blame::Document,
             _ => Blame::World,
         }
     }

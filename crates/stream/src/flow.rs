@@ -76,16 +76,15 @@ impl Flow {
     pub(crate) fn push(&mut self, source: usize, batch: &Batch, quarantine: &mut Quarantine) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
         let mut stack = Vec::new();
-        fan_out(&mut stack, &plan.sources[source].consumers, batch);
+        fan_out(&mut stack, &plan.sources[source].consumers, std::slice::from_ref(batch));
         while let Some(Task { to, batch }) = stack.pop() {
             if batch.columns.num_rows() == 0 {
                 continue;
             }
             match to.part {
                 Part::Step(number) => {
-                    for out in self.step(number, to.slot, batch, quarantine)? {
-                        fan_out(&mut stack, &plan.steps[number].consumers, &out);
-                    }
+                    let stepped = self.step(number, to.slot, batch, quarantine)?;
+                    fan_out(&mut stack, &plan.steps[number].consumers, &stepped);
                 }
                 Part::Sink(number) => self.write(number, &batch, quarantine)?,
             }
@@ -159,7 +158,9 @@ impl Flow {
     }
 }
 
-fn fan_out(stack: &mut Vec<Task>, consumers: &[Consumer], batch: &Batch) {
-    // Reversed, since the stack's top is served first: sinks get rows in the order of the document.
-    stack.extend(consumers.iter().rev().map(|to| Task { to: *to, batch: batch.clone() }));
+fn fan_out(stack: &mut Vec<Task>, consumers: &[Consumer], batches: &[Batch]) {
+    // Reversed, since the stack's top is served first: rows keep their order, and sinks that of the document.
+    for batch in batches.iter().rev() {
+        stack.extend(consumers.iter().rev().map(|to| Task { to: *to, batch: batch.clone() }));
+    }
 }

@@ -224,8 +224,13 @@ impl Format {
         matches!(self, Self::Parquet(_) | Self::Arrow(_))
     }
 
+    /// Whether a file that fits into a batch may be one message: it brings what is needed to decode it.
+    pub(crate) const fn is_whole(&self) -> bool {
+        matches!(self, Self::Avro(_))
+    }
+
     /// Cuts bytes into messages; nothing for formats that are scanned.
-    pub(crate) fn cut(&self) -> Option<Box<dyn Cut>> {
+    pub fn cut(&self) -> Option<Box<dyn Cut>> {
         Some(match self {
             Self::Json(spec) => json::cut(spec),
             Self::Csv(spec) => csv::cut(spec),
@@ -237,7 +242,7 @@ impl Format {
     }
 
     /// The schema of the first messages, or the one that the settings give.
-    pub(crate) fn infer(&self, folder: &Path, sample: &Chunk) -> Result<SchemaRef, Problem> {
+    pub fn infer(&self, folder: &Path, sample: &Chunk) -> Result<SchemaRef, Problem> {
         match self {
             Self::Json(spec) => json::infer(spec, folder, sample),
             Self::Csv(spec) => csv::infer(spec, folder, sample),
@@ -251,7 +256,7 @@ impl Format {
     }
 
     /// The schema of a file that is scanned.
-    pub(crate) fn scan_schema(&self, file: &File) -> Result<SchemaRef, Error> {
+    pub fn scan_schema(&self, file: &File) -> Result<SchemaRef, Error> {
         match self {
             Self::Parquet(spec) => parquet::scan_schema(spec, file),
             Self::Arrow(spec) => arrow::scan_schema(spec, file),
@@ -260,7 +265,7 @@ impl Format {
     }
 
     /// Opens a file that is scanned, at a row.
-    pub(crate) fn scan(&self, file: File, wanted: &SchemaRef, from_row: u64) -> Result<Box<dyn Scan>, Error> {
+    pub fn scan(&self, file: File, wanted: &SchemaRef, from_row: u64) -> Result<Box<dyn Scan>, Error> {
         match self {
             Self::Parquet(spec) => parquet::scan(spec, file, Some(wanted), from_row),
             Self::Arrow(spec) => arrow::scan(spec, file, Some(wanted), from_row),
@@ -269,7 +274,7 @@ impl Format {
     }
 
     /// Opens a decoder that gives the columns `wanted`, a part of `full`.
-    pub(crate) fn decode(&self, full: &SchemaRef, wanted: &SchemaRef, folder: &Path) -> Result<Box<dyn Decode>, Error> {
+    pub fn decode(&self, full: &SchemaRef, wanted: &SchemaRef, folder: &Path) -> Result<Box<dyn Decode>, Error> {
         match self {
             Self::Json(spec) => json::decode(spec, wanted),
             Self::Csv(spec) => csv::decode(spec, wanted),
@@ -295,7 +300,7 @@ impl Format {
     }
 
     /// Opens an encoder for rows of a schema.
-    pub(crate) fn encode(&self, schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
+    pub fn encode(&self, schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
         match self {
             Self::Json(spec) => json::encode(spec, schema),
             Self::Csv(spec) => csv::encode(spec, schema),

@@ -80,11 +80,7 @@ impl Graph {
             let met = self.sources_of(inputs);
             let Some(least) = met.iter().map(|source| group[*source]).min() else { continue };
             let joined: Vec<usize> = met.iter().map(|source| group[*source]).collect();
-            for member in &mut group {
-                if joined.contains(member) {
-                    *member = least;
-                }
-            }
+            group.iter_mut().filter(|member| joined.contains(member)).for_each(|member| *member = least);
         }
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (source, group) in group.into_iter().enumerate() {
@@ -108,7 +104,7 @@ fn names<'a>(spec: &'a Spec, problems: &mut Vec<Problem>) -> BTreeMap<&'a str, O
                     .expected("a letter, then letters, digits, `-` or `_`, at most 63 in all"),
             );
         }
-        if names.insert(name.as_str(), from).is_some() {
+        if *names.entry(name.as_str()).or_insert((section, from)) != (section, from) {
             problems.push(
                 Problem::at(path)
                     .found(format!("a second part named `{name}`"))
@@ -116,10 +112,11 @@ fn names<'a>(spec: &'a Spec, problems: &mut Vec<Problem>) -> BTreeMap<&'a str, O
             );
         }
     }
-    names
+    names.into_iter().map(|(name, (_, from))| (name, from)).collect()
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a part may have this name: it becomes a part of stored names and of files.
+pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.chars().all(|each| each.is_ascii_alphanumeric() || each == '-' || each == '_')

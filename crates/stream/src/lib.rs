@@ -20,6 +20,7 @@ mod flow;
 pub mod format;
 mod from;
 mod graph;
+mod handover;
 pub mod ledger;
 mod memory;
 mod meter;

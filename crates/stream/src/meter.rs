@@ -83,7 +83,7 @@ impl Default for Meters {
 }
 
 impl Meters {
-    /// The metrics in Prometheus' text format (OpenMetrics).
+    /// The metrics in Prometheus' text format (`OpenMetrics`).
     pub fn text(&self) -> String {
         if let Some(bytes) = resident_bytes() {
             self.memory_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));

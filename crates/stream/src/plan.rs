@@ -16,8 +16,9 @@ use stdx::Clock;
 use crate::ledger::Home;
 use crate::spec::{Delivery, FailAfter, Stream};
 use crate::step::Planned;
-use crate::{Decode, Error, Facts, Limit, OpenSink, OpenSource, Position, Sink, Source};
+use crate::{Decode, Error, Facts, Limit, OpenSink, OpenSource, Sink, Source};
 
+pub(crate) use make::promise;
 pub use make::{check, plan};
 
 /// Opens a source.
@@ -108,11 +109,13 @@ pub struct PlannedSource {
 }
 
 impl PlannedSource {
-    pub(crate) fn open(&self, open: OpenSource) -> Result<Box<dyn Source>, Error> {
+    /// Opens it.
+    pub fn open(&self, open: OpenSource) -> Result<Box<dyn Source>, Error> {
         (self.open)(open)
     }
 
-    pub(crate) fn decoder(&self) -> Result<Option<Box<dyn Decode>>, Error> {
+    /// A decoder of its messages; `None` where it hands over columns.
+    pub fn decoder(&self) -> Result<Option<Box<dyn Decode>>, Error> {
         self.decode.as_ref().map(|decode| decode()).transpose()
     }
 }
@@ -164,7 +167,8 @@ pub struct PlannedSink {
 }
 
 impl PlannedSink {
-    pub(crate) fn open(&self, open: OpenSink) -> Result<Box<dyn Sink>, Error> {
+    /// Opens it.
+    pub fn open(&self, open: OpenSink) -> Result<Box<dyn Sink>, Error> {
         (self.open)(open)
     }
 }
@@ -229,14 +233,17 @@ pub struct TaskPlan {
     pub sources: Vec<(usize, u32)>,
     /// Its sinks' numbers.
     pub sinks: Vec<usize>,
-    /// Positions of its sources in the records of tasks that the document no longer has.
-    pub inherited: BTreeMap<String, Position>,
 }
 
 impl Plan {
     /// The number of the sink among `sinks` that hosts the ledger.
     pub(crate) fn hosting_sink(&self, sinks: &[usize]) -> Option<usize> {
         sinks.iter().copied().find(|number| self.sinks[*number].sort == Sort::Hosting)
+    }
+
+    /// Whether the caller gives up what an earlier run kept of the part `name` (`--forget`).
+    pub(crate) fn is_forgotten(&self, name: &str) -> bool {
+        self.made_of.as_ref().is_some_and(|made_of| made_of.1.forget.iter().any(|forgotten| forgotten == name))
     }
 
     /// The plan with wider schemas for some sources, by their number.

@@ -78,13 +78,7 @@ pub fn set(
 }
 
 /// Takes the positions in `source` away, of all tasks or of one, so that it is read from its beginning again.
-pub fn reset(
-    home: &Home,
-    source: &str,
-    task: Option<&str>,
-    holder: &str,
-    clock: &Clock,
-) -> Result<Vec<Moved>, Error> {
+pub fn reset(home: &Home, source: &str, task: Option<&str>, holder: &str, clock: &Clock) -> Result<Vec<Moved>, Error> {
     let records = home.records()?;
     let with = records.iter().filter(|(_, record)| record.positions.contains_key(source));
     let tasks: Vec<&String> = with.map(|(name, _)| name).filter(|name| task.is_none_or(|only| only == *name)).collect();
@@ -93,7 +87,10 @@ pub fn reset(
             records.values().flat_map(|record| record.positions.keys()).map(String::as_str).collect();
         let known: Vec<&str> = known.into_iter().collect();
         let whose = task.map_or_else(String::new, |task| format!(" of task `{task}`"));
-        return Err(Error::World(format!("there is no position{whose} in `{source}`; {}", known_ones("sources", &known))));
+        return Err(Error::World(format!(
+            "there is no position{whose} in `{source}`; {}",
+            known_ones("sources", &known)
+        )));
     }
     tasks.into_iter().map(|task| change(home, task, source, None, holder, clock)).collect()
 }
@@ -116,7 +113,9 @@ fn change(
     let mut ledger = LocalLedger::new(task, home.task(task), holder);
     let claimed = ledger.claim()?;
     let Some(last) = claimed.last else {
-        return Err(Error::World(format!("the record of task `{task}` went away while its position was being changed")));
+        return Err(Error::World(format!(
+            "the record of task `{task}` went away while its position was being changed"
+        )));
     };
     let mut positions = last.positions;
     let before = match position {

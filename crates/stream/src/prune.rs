@@ -91,6 +91,7 @@ mod tests {
         ]))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is read is wrapped everywhere")]
     fn reads(paths: &[&[&str]]) -> Reads {
         Some(paths.iter().map(|path| path.iter().map(|part| (*part).to_owned()).collect()).collect())
     }

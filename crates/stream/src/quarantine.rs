@@ -19,6 +19,7 @@ use crate::meter::StreamMeter;
 use crate::spec::Stream;
 use crate::{Batch, Chunk, Error, Origin, Payload, Reason, ReasonCode, Token};
 
+pub(crate) use replay::is_replay;
 pub use replay::{is_replayed, replay_plan};
 
 /// A row that was put aside.
@@ -84,9 +85,8 @@ pub(crate) struct Quarantine {
     place: Place,
     meter: Arc<StreamMeter>,
     clock: Clock,
-    /// The messages' ranges of the chunk that was looked at last: finding them costs a scan.
-    ///
-    /// The bytes are held with them: an address alone would be that of another chunk as soon as this one is freed.
+    /// The messages' ranges of the chunk that was looked at last: finding them costs a scan. Its bytes are kept with
+    /// them, so that no other chunk gets their address.
     ranges: Option<(Bytes, Vec<(usize, usize)>)>,
 }
 
@@ -165,9 +165,9 @@ impl Quarantine {
         row: Option<u32>,
         reason: &Reason,
     ) -> Entry {
+        let same = |known: &Bytes| known.as_ptr() == chunk.bytes.as_ptr() && known.len() == chunk.bytes.len();
         let ranges = match self.ranges.take() {
-            // What is empty has no address of its own.
-            Some((known, ranges)) if !known.is_empty() && is_same(&known, &chunk.bytes) => ranges,
+            Some((known, ranges)) if same(&known) => ranges,
             _ => chunk.ranges(),
         };
         let (start, end) = ranges.get(message).copied().unwrap_or((0, chunk.bytes.len()));
@@ -233,10 +233,6 @@ impl Quarantine {
             Place::Memory(_) => Ok(()),
         }
     }
-}
-
-fn is_same(bytes: &Bytes, others: &Bytes) -> bool {
-    bytes.as_ptr() == others.as_ptr() && bytes.len() == others.len()
 }
 
 fn named(token: &Token) -> Result<Vec<StagedFile>, Error> {

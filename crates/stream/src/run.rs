@@ -11,7 +11,7 @@ use crate::ledger::{StreamRecord, VERSION};
 use crate::meter::{Snapshot, StreamMeter};
 use crate::plan::Plan;
 use crate::task::{self, Context};
-use crate::{Error, World};
+use crate::{Error, World, handover};
 
 /// How a run is watched and stopped.
 #[derive(Clone, Debug)]
@@ -56,6 +56,7 @@ pub fn run(plan: Plan, world: &World, control: &Control) -> Result<Report, Error
         until_idle: control.until_idle,
         holder: control.holder.clone(),
     };
+    handover::run(&context)?;
     let ends: Vec<Result<task::TaskEnd, Error>> = thread::scope(|scope| {
         let threads: Vec<_> = plan
             .tasks

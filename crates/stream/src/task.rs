@@ -14,8 +14,8 @@ use crate::meter::{PartMeter, StreamMeter};
 use crate::plan::{Plan, TaskPlan};
 use crate::quarantine::Quarantine;
 use crate::{
-    Batch, Claimed, Decode, Error, Input, Ledger, OpenSink, OpenSource, Payload, Position, Read, Rows, Sink, Source,
-    World,
+    Batch, Chunk, Claimed, Decode, Error, Input, Ledger, OpenSink, OpenSource, Payload, Position, Read, Rows, Sink,
+    Source, World,
 };
 
 /// The first wait before a task is opened again after a failure.
@@ -52,21 +52,23 @@ pub(crate) fn run(task: &TaskPlan, context: &Context) -> Result<TaskEnd, Error> 
     let bell = Bell::default();
     context.stop.tell(&bell);
     let mut backoff = Backoff::exponential(REOPEN_WAIT_FIRST, REOPEN_WAIT_LONGEST);
+    let mut end = None;
     loop {
         let commits_before = context.meter.snapshot().commits;
-        let error = match attempt(task, context, &bell) {
-            Ok(end) => return Ok(end),
+        let error = match attempt(task, context, &bell, &mut end) {
+            Ok(()) => return Ok(end.unwrap_or_default()),
             // Nobody reads on: what wasn't committed is not, and comes again in the next run.
             Err(Error::Closed(_)) => {
                 context.stop.ask(Level::Drain);
-                return Ok(TaskEnd::default());
+                return Ok(end.unwrap_or_default());
             }
             Err(error) => error,
         };
         if context.meter.snapshot().commits > commits_before {
             backoff.succeed();
         }
-        let gives_up = error.is_lasting() || (context.plan.is_bounded && backoff.failures() >= REOPEN_TRIES_MAX);
+        let gives_up = error.is_lasting()
+            || ((context.plan.is_bounded || context.until_idle) && backoff.failures() >= REOPEN_TRIES_MAX);
         if gives_up || context.stop.level() > Level::Run {
             return Err(error);
         }
@@ -79,13 +81,13 @@ pub(crate) fn run(task: &TaskPlan, context: &Context) -> Result<TaskEnd, Error> 
     }
 }
 
-/// One life of a task, from its claim on.
-fn attempt(task: &TaskPlan, context: &Context, bell: &Bell) -> Result<TaskEnd, Error> {
+/// One life of a task, from its claim on. The first life sets `end`: what later ones find was written by this run.
+fn attempt(task: &TaskPlan, context: &Context, bell: &Bell, end: &mut Option<TaskEnd>) -> Result<(), Error> {
     let mut open = Open::new(task, context, bell)?;
-    let earlier_commit_at = open.last_commit_at;
+    end.get_or_insert(TaskEnd { earlier_commit_at: open.last_commit_at });
     loop {
         match context.stop.level() {
-            Level::Halt => return Ok(TaskEnd { earlier_commit_at }),
+            Level::Halt => return Ok(()),
             Level::Drain => break,
             Level::Run => {}
         }
@@ -97,8 +99,7 @@ fn attempt(task: &TaskPlan, context: &Context, bell: &Bell) -> Result<TaskEnd, E
             Turn::Idle { again } => open.wait(again, context)?,
         }
     }
-    open.finish(context)?;
-    Ok(TaskEnd { earlier_commit_at })
+    open.finish(context)
 }
 
 enum Turn {
@@ -144,7 +145,7 @@ impl<'a> Open<'a> {
         let mut local = None;
         // A hosting sink is opened before the claim, since the claim is made in it.
         let claimed = if let Some(number) = plan.hosting_sink(&task.sinks) {
-            let mut sink = plan.sinks[number].open(open_sink(context, task, number, 0))?;
+            let mut sink = plan.sinks[number].open(open_sink(context, &task.name, number, 0))?;
             let ledger = sink.ledger().ok_or_else(|| Error::House("a hosting sink has no ledger".into()))?;
             let claimed = ledger.claim()?;
             sinks.insert(number, sink);
@@ -156,7 +157,7 @@ impl<'a> Open<'a> {
         let Claimed { claim, last } = claimed;
         for number in &task.sinks {
             if !sinks.contains_key(number) {
-                sinks.insert(*number, plan.sinks[*number].open(open_sink(context, task, *number, claim))?);
+                sinks.insert(*number, plan.sinks[*number].open(open_sink(context, &task.name, *number, claim))?);
             }
         }
         let names = (&*context.uid, task.name.as_str(), claim);
@@ -211,10 +212,7 @@ impl<'a> Open<'a> {
     fn open_sources(&mut self, last: Option<&Record>) -> Result<(), Error> {
         for (number, shard) in &self.task.sources {
             let planned = &self.context.plan.sources[*number];
-            let position = last
-                .and_then(|record| record.positions.get(&planned.name))
-                .or_else(|| self.task.inherited.get(&planned.name))
-                .cloned();
+            let position = last.and_then(|record| record.positions.get(&planned.name)).cloned();
             let source = planned.open(OpenSource {
                 name: planned.name.as_str().into(),
                 position,
@@ -275,9 +273,9 @@ impl<'a> Open<'a> {
                 meter.bytes_in.inc_by(columns.get_array_memory_size() as u64);
                 let payload = Payload::Columns(columns.clone(), origin);
                 let input = Arc::new(Input { source, payload, messages: Rows::Same });
-                self.push(index, Batch { columns, rows: Rows::Same, input })?;
+                self.push(index, &Batch { columns, rows: Rows::Same, input })?;
             }
-            Read::Chunk(chunk) => self.decode(index, source, chunk)?,
+            Read::Chunk(chunk) => self.decode(index, &source, &chunk)?,
             Read::Bad { chunk, reason } => {
                 self.sources[index].meter.rows_in.inc();
                 self.sources[index].meter.bytes_in.inc_by(chunk.bytes.len() as u64);
@@ -290,26 +288,26 @@ impl<'a> Open<'a> {
         Ok(())
     }
 
-    fn decode(&mut self, index: usize, source: Arc<str>, chunk: crate::Chunk) -> Result<(), Error> {
+    fn decode(&mut self, index: usize, source: &Arc<str>, chunk: &Chunk) -> Result<(), Error> {
         self.sources[index].meter.bytes_in.inc_by(chunk.bytes.len() as u64);
         let mut from = 0;
         loop {
             let opened = &mut self.sources[index];
             let decode = opened.decode.as_mut().ok_or_else(|| Error::House("a chunk came without a format".into()))?;
-            let decoded = decode.decode(&chunk, from)?;
+            let decoded = decode.decode(chunk, from)?;
             let rows = decoded.columns.num_rows() as u64;
             opened.meter.rows_in.inc_by(rows + decoded.bad.len() as u64);
             opened.meter.rows_out.inc_by(rows);
             for bad in &decoded.bad {
-                self.quarantine.put_message(&source, &source, &chunk, bad.row as usize, &bad.reason)?;
+                self.quarantine.put_message(source, source, chunk, bad.row as usize, &bad.reason)?;
             }
             if rows > 0 {
                 let input = Input {
-                    source: Arc::clone(&source),
+                    source: Arc::clone(source),
                     payload: Payload::Chunk(chunk.clone()),
                     messages: decoded.messages,
                 };
-                self.push(index, Batch { columns: decoded.columns, rows: Rows::Same, input: Arc::new(input) })?;
+                self.push(index, &Batch { columns: decoded.columns, rows: Rows::Same, input: Arc::new(input) })?;
             }
             let Some(wider) = decoded.wider else { return Ok(()) };
             from = decoded.next;
@@ -317,9 +315,9 @@ impl<'a> Open<'a> {
         }
     }
 
-    fn push(&mut self, index: usize, batch: Batch) -> Result<(), Error> {
+    fn push(&mut self, index: usize, batch: &Batch) -> Result<(), Error> {
         let number = self.sources[index].number;
-        self.flow.push(number, &batch, &mut self.quarantine)
+        self.flow.push(number, batch, &mut self.quarantine)
     }
 
     /// Plans again for a source whose messages have new fields.
@@ -338,7 +336,9 @@ impl<'a> Open<'a> {
 
     fn check_bad(&mut self) -> Result<(), Error> {
         let Some(limit) = self.context.plan.fail_after else { return Ok(()) };
-        let rows = self.sources.iter().map(|opened| opened.meter.rows_in.get()).sum();
+        // Both are the whole stream's, over all of its tasks.
+        let sources = self.context.plan.sources.iter();
+        let rows = sources.map(|source| self.context.meter.part(&source.name).rows_in.get()).sum();
         let bad = self.context.meter.quarantined_total();
         if !limit.is_reached(bad, rows) {
             return Ok(());
@@ -446,12 +446,12 @@ impl<'a> Open<'a> {
     }
 }
 
-fn open_sink(context: &Context, task: &TaskPlan, number: usize, claim: u64) -> OpenSink {
+pub(crate) fn open_sink(context: &Context, task: &str, number: usize, claim: u64) -> OpenSink {
     let planned = &context.plan.sinks[number];
     OpenSink {
         name: planned.name.as_str().into(),
         uid: Arc::clone(&context.uid),
-        task: task.name.as_str().into(),
+        task: task.into(),
         claim,
         schema: Arc::clone(&planned.schema),
         world: context.world.clone(),

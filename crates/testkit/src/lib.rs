@@ -1,3 +1,6 @@
 //! What tests share: servers that misbehave on purpose.
 
+mod part;
 pub mod streaming_server;
+
+pub use part::{alerts, is_update, note, python, skip};

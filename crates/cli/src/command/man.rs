@@ -21,17 +21,14 @@ pub(crate) struct Man {
 
 pub(crate) fn act(arguments: &Man, session: &Session) -> anyhow::Result<Exit> {
     let command = Arguments::command();
-    match &arguments.out {
-        Some(folder) => {
-            let write = || format!("write man pages into {}", folder.display());
-            std::fs::create_dir_all(folder).with_context(write)?;
-            clap_mangen::generate_to(command, folder).with_context(write)?;
-        }
-        None => {
-            let mut text = Vec::new();
-            Page::new(command).render(&mut text).context("render the man page")?;
-            session.screen.out(text)?;
-        }
+    if let Some(folder) = &arguments.out {
+        let write = || format!("write man pages into {}", folder.display());
+        std::fs::create_dir_all(folder).with_context(write)?;
+        clap_mangen::generate_to(command, folder).with_context(write)?;
+    } else {
+        let mut text = Vec::new();
+        Page::new(command).render(&mut text).context("render the man page")?;
+        session.screen.out(text)?;
     }
     Ok(Exit::Done)
 }

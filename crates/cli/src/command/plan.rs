@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use serde::Deserialize as _;
 use serde_json::Value;
 use stream::Facts;
 
@@ -106,9 +107,7 @@ fn replayed(file: &Path, loaded: &[Loaded]) -> anyhow::Result<Vec<Facts>> {
         let label = one.label();
         let own = value.get(&label).or_else(|| (loaded.len() == 1 && value.get("folder").is_some()).then_some(&value));
         let own = own.ok_or_else(|| Usage(format!("{} has no facts of stream {label}", file.display())))?;
-        Ok(Facts::deserialize(own).with_context(read)?)
+        Facts::deserialize(own).with_context(read)
     };
     loaded.iter().map(facts_of).collect()
 }
-
-use serde::Deserialize as _;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::Value;
-use stream::Meters;
+use stream::{LedgerFacts, Meters};
 
 use self::drive::{Ended, Job};
 use super::{Files, plan};
@@ -59,7 +59,9 @@ pub(crate) fn act(arguments: &Run, session: &mut Session) -> anyhow::Result<Exit
     let loaded = documents::load(&arguments.files.files, session)?;
     let mut facts = plan::seen(&loaded, &arguments.forget, session)?;
     if arguments.fresh {
-        facts.iter_mut().for_each(|facts| facts.ledger = Default::default());
+        for facts in &mut facts {
+            facts.ledger = LedgerFacts::default();
+        }
     }
     let plans = plan::plans(&loaded, &facts)?;
     if arguments.fresh {
@@ -145,7 +147,7 @@ fn put_aside(loaded: &Loaded, plan: &stream::Plan, is_quiet: bool, session: &Ses
         let outputs = plan.outputs();
         if !outputs.is_empty() {
             session.screen.note(&format!("{label}: what earlier runs wrote remains, beside what is written now, in"));
-            outputs.iter().for_each(|output| session.screen.note(&format!("  {output}")));
+            session.screen.note(&format!("  {}", outputs.join("\n  ")));
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! `headwater test`: runs the fixtures that are written in documents.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde_json::json;
 
@@ -29,7 +31,7 @@ pub(crate) fn act(arguments: &Test, session: &mut Session) -> anyhow::Result<Exi
     let loaded = documents::load(&arguments.files.files, session)?;
     let (mut outcomes, mut problems) = (Vec::new(), Vec::new());
     for one in &loaded {
-        match stream::fixture::run(&one.stream, &session.world(&one.stream)) {
+        match stream::fixture::run(&one.stream, &session.clock) {
             Ok(found) => outcomes.push((one.label(), found)),
             Err(found) => problems.extend(one.locate(found).0),
         }
@@ -46,13 +48,15 @@ pub(crate) fn act(arguments: &Test, session: &mut Session) -> anyhow::Result<Exi
         let mut text = String::new();
         for (label, one) in &all {
             let stream = if loaded.len() > 1 { format!("{label}: ") } else { String::new() };
-            text += &format!("{} {stream}{}\n", if one.differences.is_empty() { "ok" } else { "FAILED" }, one.name);
+            let verdict = if one.differences.is_empty() { "ok" } else { "FAILED" };
+            // Writing into a string can't fail, here and below.
+            let _ = writeln!(text, "{verdict} {stream}{}", one.name);
             text.extend(
                 one.differences.iter().map(|difference| format!("    {}\n", difference.replace('\n', "\n    "))),
             );
         }
         for (label, _) in outcomes.iter().filter(|(_, found)| found.is_empty()) {
-            text += &format!("{label} has no fixtures: write some in `spec.tests`\n");
+            let _ = writeln!(text, "{label} has no fixtures: write some in `spec.tests`");
         }
         session.screen.out(text)?;
         session.screen.note(&format!("{}, {failed} failed", counted(all.len() as u64, "fixture")));

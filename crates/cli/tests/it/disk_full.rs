@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use testkit::skip;
+
 use crate::outputs::{all, assert_exactly, assert_nothing_twice, visible};
-use crate::process::{Place, Process, skip};
+use crate::process::{Place, Process};
 
 /// A file system in memory.
 struct Disk(PathBuf);
@@ -20,7 +22,8 @@ impl Disk {
         match mounted {
             Ok(output) if output.status.success() => return Some(Self(path)),
             Ok(output) => {
-                skip(test, &format!("no disk can be mounted: {}", String::from_utf8_lossy(&output.stderr).trim()))
+                let answer = String::from_utf8_lossy(&output.stderr);
+                skip(test, &format!("no disk can be mounted: {}", answer.trim()));
             }
             Err(error) => skip(test, &format!("`mount` can't be started: {error}")),
         }

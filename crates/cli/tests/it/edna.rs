@@ -34,7 +34,8 @@ fn fifteen_rows_through_batches_of_ten_all_come_out() {
         assert!(clock.elapsed() < Duration::from_secs(2), "{}", process.out());
         pause(Duration::from_millis(1));
     }
-    assert_eq!(process.out(), (0..15).map(|id| format!("{{\"id\":{id}}}\n")).collect::<String>());
+    let expected: Vec<String> = (0..15).map(|id| format!("{{\"id\":{id}}}")).collect();
+    assert_eq!(process.out().lines().collect::<Vec<_>>(), expected);
     assert!(process.ended_within(Duration::from_millis(300)).is_none(), "it shall wait:\n{}", process.err());
     process.signal("TERM");
     let status = process.ended_within(Duration::from_secs(5)).expect("an idle stream ends when it is asked to");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use stdx::{Bell, Clock};
 
 /// No step of a test takes longer than this, unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A folder with a document, in which processes are started.
 pub(crate) struct Place {
@@ -172,23 +172,15 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A number that the environment may give.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says how hard they are, in the environment")]
 pub(crate) fn given(name: &str) -> Option<u64> {
     Some(std::env::var_os(name)?.to_str()?.parse().expect("a number"))
 }
 
 /// Random numbers from the seed in `HEADWATER_SEED`, or from a new one; it is printed when the test fails.
+#[expect(clippy::print_stdout, reason = "libtest shows it when the test fails")]
 pub(crate) fn draw() -> fastrand::Rng {
     let seed = given("HEADWATER_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("HEADWATER_SEED={seed}");
     fastrand::Rng::with_seed(seed)
-}
-
-/// Says why a test can't be done here.
-pub(crate) fn skip(name: &str, reason: &str) {
-    use std::io::Write as _;
-    println!("{name}: {reason}");
-    if let Some(path) = std::env::var_os("HEADWATER_SKIPS") {
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(file, "{name}: {reason}").unwrap();
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
@@ -150,10 +150,8 @@ fn broken_among_made_up_alerts() {
 
 #[test]
 fn broken_among_real_alerts() {
-    let given = std::env::var_os("HEADWATER_ALERTS").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/ztf");
-    let Some(folder) = given.into_iter().chain([beside]).find(|folder| folder.is_dir()) else {
-        return crate::process::skip("quarantine::broken_among_real_alerts", "the folder of real alerts isn't there");
+    let Some(folder) = testkit::alerts() else {
+        return testkit::skip("quarantine::broken_among_real_alerts", "no folder of real alerts: set HEADWATER_ALERTS");
     };
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let good = files.filter(|path| path.extension().is_some_and(|extension| extension == "avro"));

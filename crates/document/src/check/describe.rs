@@ -42,7 +42,13 @@ pub(super) fn short(text: &str) -> String {
 
 /// Names as a list in a sentence.
 pub(super) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let all: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let mut all: Vec<String> = Vec::new();
+    for name in names.into_iter().map(|name| format!("`{name}`")) {
+        // A union may offer the same name in two shapes.
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
     match all.len() {
         1 => all.concat(),
         0..=NAMES_MAX => format!("one of {}", all.join(", ")),

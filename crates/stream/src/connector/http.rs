@@ -33,7 +33,7 @@ use self::buffer::{Buffer, Piece, Status};
 use self::client::{Client, Credentials};
 use self::connection::Connection;
 use self::dedupe::Seen;
-use crate::{Chunk, Ends, Error, Limit, OpenSource, Origin, Position, Read, Source};
+use crate::{Chunk, Ends, Error, Limit, OpenSource, Origin, Position, Read, Reason, ReasonCode, Source};
 
 /// With `--until-idle`, a stream that brought no row for this long has ended.
 const IDLE_END: Time = Time::from_secs(5);
@@ -89,7 +89,7 @@ pub struct SourceSpec {
     pub dedupe: Option<Dedupe>,
     /// The rules of a filtered stream, synchronised before the stream is opened.
     pub rules: Option<Rules>,
-    /// The longest line; a longer one is left out, counted and logged as a warning.
+    /// The longest line; a longer one is put aside, with its beginning.
     pub max_message: ByteSize,
     /// How much may wait in memory for the steps and sinks. When it is full, no more is read from the server.
     pub buffer: ByteSize,
@@ -410,6 +410,15 @@ impl Source for HttpSource {
             self.complete_until = complete_until;
             if pieces.is_empty() {
                 return self.dry(failure);
+            }
+            if let [Piece { run, .. }] = &pieces[..]
+                && run.too_long
+            {
+                self.offset = run.offset;
+                let origin = Origin { input: Arc::clone(&self.input), offset: run.offset };
+                let words = format!("a line longer than {} bytes (maxMessage); its beginning is kept", run.bytes.len());
+                let reason = Reason::new(ReasonCode::TooLong, words);
+                return Ok(Read::Bad { chunk: Chunk::single(run.bytes.clone(), origin), reason });
             }
             if let Some(chunk) = self.chunk(&pieces) {
                 return Ok(Read::Chunk(chunk));

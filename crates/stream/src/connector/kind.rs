@@ -293,7 +293,7 @@ fn framed(format: &Format, wanted: &SchemaRef) -> files::Framed {
         let (format, wanted) = (format.clone(), Arc::clone(wanted));
         return files::Framed::Scan(Arc::new(move |file, from_row| format.scan(file, &wanted, from_row)));
     }
-    let whole = matches!(format, Format::Avro(_));
+    let whole = format.is_whole();
     let cutting = format.clone();
     let cut = move || cutting.cut().unwrap_or_else(|| avro::cut(&avro::Spec::default()));
     files::Framed::Cut { cut: Box::new(cut), whole }

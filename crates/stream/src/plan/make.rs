@@ -13,7 +13,7 @@ use crate::graph::{From, Graph};
 use crate::prune::{Reads, leaves, prune, union};
 use crate::spec::{Delivery, Stream};
 use crate::step::{Edge, Planned};
-use crate::{Facts, Limit, Position, facts, step};
+use crate::{Facts, Limit, facts, step};
 
 /// The commit interval where neither the document nor a roll says more.
 const COMMIT_EVERY: Duration = Duration::from_secs(10);
@@ -42,12 +42,12 @@ pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         );
     }
     let promises = promises(stream, &graph, &sources, &sinks, &mut problems);
-    let tasks = tasks(stream, facts, &graph, &sources, &mut problems);
+    let tasks = tasks(&graph, &sources);
     check_earlier_runs(stream, facts, &sources, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(assemble(stream, facts, &graph, (sources, planned, sinks), edges, tasks, promises))
+    Ok(assemble(stream, facts, &graph, (sources, planned, sinks), &edges, tasks, promises))
 }
 
 /// What is wrong with the words of a document, found without looking at the world.
@@ -73,14 +73,16 @@ fn assemble(
     facts: &Facts,
     graph: &Graph,
     (sources, planned, sinks): (Vec<PlannedSource>, Steps, Vec<(String, SinkParts)>),
-    edges: Edges,
+    edges: &Edges,
     tasks: Vec<TaskPlan>,
     promises: Vec<Promise>,
 ) -> Plan {
     let spec = &stream.spec;
     let home = facts::homes(stream, &facts.folder).swap_remove(0);
     let roll = sinks.iter().filter_map(|(_, parts)| parts.roll_every).min();
+    // A roll is also a commit: rows stay invisible for no longer than the shortest of both.
     let commit_every = spec.commit.every.map_or(roll.unwrap_or(COMMIT_EVERY), document::Duration::get);
+    let commit_every = commit_every.min(roll.unwrap_or(commit_every));
     let warnings = warnings(stream, facts, commit_every, roll);
     let quarantine = match &spec.quarantine {
         Some(quarantine) => connector::files::local_folder(&quarantine.url, &facts.folder),
@@ -308,12 +310,7 @@ fn promises(
     for ((sink, parts), inputs) in sinks.iter().zip(&graph.sinks) {
         for number in graph.sources_of(inputs) {
             let source = &sources[number];
-            let (delivery, because) = match (source.nature, parts.sort) {
-                (Nature::Replayable, Sort::Staged) => (Delivery::ExactlyOnce, "rows become visible with the commit"),
-                (Nature::Replayable, Sort::Hosting) => (Delivery::ExactlyOnce, "rows and record share a transaction"),
-                (Nature::Replayable, Sort::Direct) => (Delivery::AtLeastOnce, "the sink shows rows before the commit"),
-                (Nature::Ephemeral, _) => (Delivery::AtLeastOnce, "from the commit on: the source can't be read again"),
-            };
+            let (delivery, because) = promise(source.nature, parts.sort);
             if stream.spec.delivery == Some(Delivery::ExactlyOnce) && delivery == Delivery::AtLeastOnce {
                 problems.push(
                     Problem::at("spec.delivery")
@@ -328,13 +325,17 @@ fn promises(
     promises
 }
 
-fn tasks(
-    stream: &Stream,
-    facts: &Facts,
-    graph: &Graph,
-    sources: &[PlannedSource],
-    problems: &mut Vec<Problem>,
-) -> Vec<TaskPlan> {
+/// What is promised of the rows of a source in a sink, and what it rests on.
+pub(crate) const fn promise(nature: Nature, sort: Sort) -> (Delivery, &'static str) {
+    match (nature, sort) {
+        (Nature::Replayable, Sort::Staged) => (Delivery::ExactlyOnce, "rows become visible with the commit"),
+        (Nature::Replayable, Sort::Hosting) => (Delivery::ExactlyOnce, "rows and record share a transaction"),
+        (Nature::Replayable, Sort::Direct) => (Delivery::AtLeastOnce, "the sink shows rows before the commit"),
+        (Nature::Ephemeral, _) => (Delivery::AtLeastOnce, "from the commit on: the source can't be read again"),
+    }
+}
+
+fn tasks(graph: &Graph, sources: &[PlannedSource]) -> Vec<TaskPlan> {
     let mut tasks = Vec::new();
     for group in graph.groups(sources.len()) {
         let subgraph = &sources[group[0]].name;
@@ -348,43 +349,23 @@ fn tasks(
                 name: format!("{subgraph}-{index}"),
                 sources: members.map(|number| (*number, index)).collect(),
                 sinks: sinks.clone(),
-                inherited: BTreeMap::new(),
             });
         }
     }
-    inherit(stream, facts, &mut tasks, problems);
     tasks
 }
 
-/// Positions follow the names of sources: a task that is new takes them over from tasks that are gone.
-fn inherit(stream: &Stream, facts: &Facts, tasks: &mut [TaskPlan], problems: &mut Vec<Problem>) {
-    let known: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
-    let forgotten = |name: &String| facts.forget.contains(name);
-    for (old, record) in &facts.ledger.records {
-        for source in record.positions.keys().filter(|source| !stream.spec.sources.contains_key(*source)) {
-            if !forgotten(source) {
-                problems.push(
-                    Problem::at("spec.sources")
-                        .found(format!("no source `{source}`, which task {old} has read from"))
-                        .expected("every source of the earlier run")
-                        .hint(format!("put it back, or give up its position with `--forget {source}`")),
-                );
-            }
-        }
-        if known.contains(old) || !record.tokens.is_empty() && known.is_empty() {
-            continue;
-        }
-        let index = old.rsplit_once('-').map_or("", |(_, index)| index);
-        for task in tasks.iter_mut().filter(|task| task.name.rsplit_once('-').is_some_and(|(_, own)| own == index)) {
-            let own: Vec<&String> = task
-                .sources
-                .iter()
-                .filter_map(|(number, _)| stream.spec.sources.get_index(*number))
-                .map(|(name, _)| name)
-                .collect();
-            let positions = record.positions.iter().filter(|(source, _)| own.contains(source));
-            task.inherited
-                .extend(positions.map(|(source, position): (&String, &Position)| (source.clone(), position.clone())));
+/// Positions follow the names of sources; a position without its source is a problem until it is given up.
+fn check_gone_sources(stream: &Stream, facts: &Facts, problems: &mut Vec<Problem>) {
+    for (task, record) in &facts.ledger.records {
+        let gone = |source: &&String| !stream.spec.sources.contains_key(*source) && !facts.forget.contains(*source);
+        for source in record.positions.keys().filter(gone) {
+            problems.push(
+                Problem::at("spec.sources")
+                    .found(format!("no source `{source}`, which task {task} has read from"))
+                    .expected("every source of the earlier run")
+                    .hint(format!("put it back, or give up its position with `--forget {source}`")),
+            );
         }
     }
 }
@@ -405,6 +386,7 @@ fn check_earlier_runs(stream: &Stream, facts: &Facts, sources: &[PlannedSource],
         }
         return;
     };
+    check_gone_sources(stream, facts, problems);
     for source in sources {
         if let Some(shards) = record.shards.get(&source.name).filter(|shards| **shards != source.shards) {
             problems.push(

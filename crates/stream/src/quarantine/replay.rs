@@ -17,6 +17,9 @@ use super::{Encoding, Entry, entries, files};
 use crate::plan::{Consumer, Part, Plan, TaskPlan};
 use crate::{Chunk, Decode, Decoded, Ends, Error, Limit, Position, Read, Rows, Source};
 
+/// What the stored names of replays begin with; no source's name does.
+const REPLAY: &str = "_replay-";
+
 /// What a replay has behind it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
@@ -64,23 +67,35 @@ impl ReplaySource {
     /// The next entry and its place; steps over the entries of others.
     fn next(&mut self) -> Result<Option<Entry>, Error> {
         loop {
-            if let Some((name, entries)) = &self.entries {
-                let at = self.progress.current.as_ref().filter(|(file, _)| file == name).map_or(0, |(_, at)| *at);
-                let Some(entry) = entries.get(at).cloned() else {
-                    self.progress.done.insert(name.clone());
-                    self.progress.current = None;
-                    self.entries = None;
-                    continue;
-                };
-                self.progress.current = Some((name.clone(), at + 1));
-                if self.is_ours(&entry) {
-                    return Ok(Some(entry));
-                }
-                continue;
+            match self.next_of_file() {
+                Some(entry) if self.is_ours(&entry) => return Ok(Some(entry)),
+                Some(_) => {}
+                None if self.files.is_empty() => return Ok(None),
+                None => self.open_next()?,
             }
-            let Some(path) = self.files.pop() else { return Ok(None) };
+        }
+    }
+
+    fn open_next(&mut self) -> Result<(), Error> {
+        if let Some(path) = self.files.pop() {
             self.entries = Some((file_name(&path), entries(&path)?));
         }
+        Ok(())
+    }
+
+    /// The next entry of the open file; at its end the file is done.
+    fn next_of_file(&mut self) -> Option<Entry> {
+        let (name, entries) = self.entries.as_ref()?;
+        let at = self.progress.current.as_ref().filter(|(file, _)| file == name).map_or(0, |(_, at)| *at);
+        let entry = entries.get(at).cloned();
+        if entry.is_some() {
+            self.progress.current = Some((name.clone(), at + 1));
+        } else {
+            self.progress.done.insert(name.clone());
+            self.progress.current = None;
+            self.entries = None;
+        }
+        entry
     }
 
     fn wants(&self, row: Option<u32>) {
@@ -159,7 +174,12 @@ pub fn replay_plan(plan: &Plan, only_part: Option<&str>) -> Result<Vec<Plan>, Er
 
 /// The stored name of the task that replays what `part` refused of `source`.
 pub(crate) fn task_name(source: &str, part: &str) -> String {
-    format!("_replay-{source}-{part}")
+    format!("{REPLAY}{source}-{part}")
+}
+
+/// Whether a task's stored name is that of a replay.
+pub(crate) fn is_replay(task: &str) -> bool {
+    task.starts_with(REPLAY)
 }
 
 /// Whether an entry of a file was replayed, by the records of the replays.
@@ -201,7 +221,7 @@ fn one(plan: &Plan, source: usize, part: &str) -> Result<Plan, Error> {
     });
     let sinks = reachable_sinks(&plan, source);
     let name = task_name(&plan.sources[source].name, part);
-    plan.tasks = vec![TaskPlan { name, sources: vec![(source, 0)], sinks, inherited: BTreeMap::new() }];
+    plan.tasks = vec![TaskPlan { name, sources: vec![(source, 0)], sinks }];
     plan.is_bounded = true;
     plan.made_of = None;
     Ok(plan)

@@ -3,7 +3,9 @@
 use arrow::array::AsArray as _;
 use arrow::datatypes::DataType;
 
-use crate::support::{Place, alerts, parquet, rows, visible};
+use testkit::{alerts, skip};
+
+use crate::support::{Place, parquet, rows, visible};
 
 fn spec(folder: &std::path::Path) -> String {
     format!(
@@ -26,7 +28,9 @@ sinks:
 
 #[test]
 fn all_38_alerts_arrive_and_8_pass_the_cut() {
-    let Some(folder) = alerts() else { return };
+    let Some(folder) = alerts() else {
+        return skip("ztf::all_38_alerts_arrive_and_8_pass_the_cut", "no folder of real alerts: set HEADWATER_ALERTS");
+    };
     let place = Place::new();
     let report = place.run(&spec(&folder)).unwrap();
     assert_eq!(report.counts.parts["alerts"].rows_in, 38);

@@ -1,5 +1,7 @@
 //! What all pages have in common, and the page of metrics.
 
+use std::fmt::Write as _;
+
 /// The head of every page.
 pub(super) fn head(title: &str) -> String {
     format!("<!-- Generated from the code by `cargo xtask docs`; changes belong there. -->\n\n# {title}\n")
@@ -46,7 +48,8 @@ pub(super) fn metrics() -> String {
         Counters count from the start of the process.\n\n\
         | metric | type | labels | meaning |\n|---|---|---|---|\n";
     for (name, kind, labels, meaning) in METRICS {
-        text += &format!("| `{name}` | {kind} | {labels} | {meaning} |\n");
+        // Writing into a string can't fail.
+        let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {meaning} |");
     }
     text
 }

@@ -79,7 +79,8 @@ impl<'a> Definitions<'a> {
             if let ([(name, inner)], true) =
                 (&properties(shape).collect::<Vec<_>>()[..], shape.get("required").is_some())
             {
-                found.push(((*name).clone(), if description(inner).is_empty() { shape } else { *inner }));
+                let described = [*inner, shape].into_iter().find(|one| !description(one).is_empty());
+                found.push(((*name).clone(), described.unwrap_or(shape)));
             }
         }
         found.sort_by(|one, other| one.0.cmp(&other.0));
@@ -95,7 +96,7 @@ impl<'a> Definitions<'a> {
             }
             let inner = properties(shape).find(|(key, _)| *key == name).map(|(_, inner)| inner);
             let resolved = self.resolve(inner.unwrap_or(shape));
-            self.write_words(&mut text, shape, resolved);
+            write_words(&mut text, shape, resolved);
             self.write_fields(&mut text, resolved, &mut BTreeSet::new());
         }
         text
@@ -113,7 +114,8 @@ impl<'a> Definitions<'a> {
             let _ = write!(rest, "\n## {title}\n\n{}\n\n| field | meaning |\n|---|---|\n", description(part));
             for (name, shape) in properties(part) {
                 let link = format!("{folder}/{name}.md");
-                let name = if pages.contains_key(&link) { format!("[`{name}`]({link})") } else { format!("`{name}`") };
+                let linked = pages.contains_key(&link).then(|| format!("[`{name}`]({link})"));
+                let name = linked.unwrap_or_else(|| format!("`{name}`"));
                 let _ = writeln!(rest, "| {name} | {} |", cell(&self.words(shape)));
             }
         }
@@ -122,16 +124,6 @@ impl<'a> Definitions<'a> {
         let _ = write!(rest, "\n## Formats\n\n{}\n", formats.join(", "));
         self.write_fields(&mut text, spec, &mut seen);
         text + &rest
-    }
-
-    fn write_words(&self, text: &mut String, shape: &'a Value, resolved: &'a Value) {
-        let (outer, inner) = (description(shape), description(resolved));
-        if !outer.is_empty() && outer != inner {
-            let _ = write!(text, "\n{outer}\n");
-        }
-        if !inner.is_empty() {
-            let _ = write!(text, "\n{inner}\n");
-        }
     }
 
     fn words(&self, shape: &'a Value) -> String {
@@ -163,9 +155,8 @@ impl<'a> Definitions<'a> {
             let has_more = properties(inner).next().is_some() || !self.choices(inner).is_empty();
             if has_more && !seen.contains(&std::ptr::from_ref(inner)) {
                 let _ = write!(text, "\n### `{name}`\n");
-                if description(inner) != self.words(field) && !description(inner).is_empty() {
-                    let _ = write!(text, "\n{}\n", description(inner));
-                }
+                let more = Some(description(inner)).filter(|more| !more.is_empty() && *more != self.words(field));
+                text.extend(more.map(|more| format!("\n{more}\n")));
                 self.write_fields(text, inner, seen);
             }
         }
@@ -202,17 +193,14 @@ impl<'a> Definitions<'a> {
             );
         }
         for choice in choices {
-            let inner = self.resolve(choice);
-            match &properties(inner).collect::<Vec<_>>()[..] {
-                // A variant with one key: its fields are those of what stands behind the key.
-                [(name, field)] => {
-                    let held = self.within(field);
-                    if properties(held).next().is_some() && !seen.contains(&std::ptr::from_ref(held)) {
-                        let _ = write!(text, "\n### `{name}`\n");
-                        self.write_fields(text, held, seen);
-                    }
-                }
-                _ => self.write_fields(text, inner, seen),
+            // A variant with one key: its fields are those of what stands behind the key.
+            let (title, held) = match &properties(self.resolve(choice)).collect::<Vec<_>>()[..] {
+                [(name, field)] => (format!("\n### `{name}`\n"), self.within(field)),
+                _ => (String::new(), self.resolve(choice)),
+            };
+            if properties(held).next().is_some() && !seen.contains(&std::ptr::from_ref(held)) {
+                text.push_str(&title);
+                self.write_fields(text, held, seen);
             }
         }
     }
@@ -270,21 +258,31 @@ impl<'a> Definitions<'a> {
                 "boolean" => "true or false".to_owned(),
                 "string" => "text".to_owned(),
                 "array" => held("items").map_or_else(|| "list".to_owned(), |held| format!("list of {held}")),
-                "object" => self.object_kind(shape, held("additionalProperties")),
+                "object" => object_kind(shape, held("additionalProperties")),
                 other => other.to_owned(),
             })
             .collect();
         if words.is_empty() { "anything".to_owned() } else { words.join(" or ") }
     }
+}
 
-    fn object_kind(&self, shape: &'a Value, held: Option<String>) -> String {
-        let names: Vec<String> = properties(shape).map(|(name, _)| name.clone()).collect();
-        match (&names[..], held) {
-            ([], Some(held)) => format!("mapping of names to {held}"),
-            ([], None) => "mapping".to_owned(),
-            ([only], _) => format!("`{{{only}: ..}}`"),
-            _ => "mapping, see below".to_owned(),
-        }
+fn write_words(text: &mut String, shape: &Value, resolved: &Value) {
+    let (outer, inner) = (description(shape), description(resolved));
+    if !outer.is_empty() && outer != inner {
+        let _ = write!(text, "\n{outer}\n");
+    }
+    if !inner.is_empty() {
+        let _ = write!(text, "\n{inner}\n");
+    }
+}
+
+fn object_kind(shape: &Value, held: Option<String>) -> String {
+    let names: Vec<String> = properties(shape).map(|(name, _)| name.clone()).collect();
+    match (&names[..], held) {
+        ([], Some(held)) => format!("mapping of names to {held}"),
+        ([], None) => "mapping".to_owned(),
+        ([only], _) => format!("`{{{only}: ..}}`"),
+        _ => "mapping, see below".to_owned(),
     }
 }
 
@@ -311,6 +309,7 @@ fn is_variable(shape: &Value) -> bool {
 
 fn plain(value: &Value) -> String {
     match value {
+        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
         Value::String(text) => text.clone(),
         Value::Object(fields) => flow(fields),
         other => other.to_string(),

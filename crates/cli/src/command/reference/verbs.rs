@@ -69,9 +69,10 @@ fn write_arguments(text: &mut String, arguments: &[&Arg]) {
         let default =
             if takes_value && !defaults.is_empty() { format!("`{}`", defaults.join(" ")) } else { String::new() };
         let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
-        let values: Vec<String> = match takes_value {
-            true => argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect(),
-            false => Vec::new(),
+        let values: Vec<String> = if takes_value {
+            argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect()
+        } else {
+            Vec::new()
         };
         let values = if values.is_empty() { String::new() } else { format!(" One of {}.", values.join(", ")) };
         let help = sentence(&help).replace('\n', " ").replace('|', "\\|");

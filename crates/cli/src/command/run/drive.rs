@@ -165,6 +165,22 @@ impl Running {
         let Job { label, file, plan, meter, .. } = self.job;
         Ended { label, file, plan, meter, result: self.result, took: self.took }
     }
+
+    /// Stops a drain that takes longer than the document allows; tells whether it was given up.
+    fn is_over(&mut self, drained: Duration, session: &Session) -> bool {
+        let limit = self.job.plan.drain_timeout;
+        if drained >= limit && !self.is_late {
+            self.is_late = true;
+            session.screen.error(&format!(
+                "{}: not drained within {} (spec.drainTimeout); stopping at once, what isn't committed is read again at \
+                 the next start",
+                self.job.label,
+                figures::duration(limit)
+            ));
+            self.job.stop.ask(Level::Halt);
+        }
+        drained >= limit + HALT_GRACE
+    }
 }
 
 /// What the signals asked for, and when.
@@ -254,22 +270,10 @@ impl Drive<'_> {
             Asked::None => false,
             Asked::Halt(at) => now >= at + HALT_GRACE,
             Asked::Drain(at) => {
-                let mut is_over = true;
-                for running in self.running.iter_mut().filter(|running| running.result.is_none()) {
-                    let limit = running.job.plan.drain_timeout;
-                    if now >= at + limit && !running.is_late {
-                        running.is_late = true;
-                        self.session.screen.error(&format!(
-                            "{}: not drained within {} (spec.drainTimeout); stopping at once, what isn't committed is \
-                             read again at the next start",
-                            running.job.label,
-                            figures::duration(limit)
-                        ));
-                        running.job.stop.ask(Level::Halt);
-                    }
-                    is_over &= now >= at + limit + HALT_GRACE;
-                }
-                is_over
+                let open = self.running.iter_mut().filter(|running| running.result.is_none());
+                let over: Vec<bool> =
+                    open.map(|running| running.is_over(now.saturating_sub(at), self.session)).collect();
+                over.into_iter().all(|over| over)
             }
         }
     }

@@ -164,7 +164,8 @@ impl FilesSink {
     fn keep(&mut self, folder: Arc<str>, mut writer: Writer) {
         writer.last_use = self.next_use;
         self.next_use += 1;
-        writer.memory_bytes = (writer.encode.memory_bytes() + writer.buffer.capacity()) / 2 * COST_HALVES;
+        let held_bytes = writer.encode.memory_bytes() + writer.buffer.capacity();
+        writer.memory_bytes = held_bytes * COST_HALVES / 2;
         self.writer_bytes += writer.memory_bytes;
         self.uses.insert(writer.last_use, Arc::clone(&folder));
         self.writers.insert(folder, writer);

@@ -301,7 +301,7 @@ impl<'de> Visitor<'de> for Named {
 
 impl JsonSchema for Columns {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Columns".into()
+        "GeneratedColumns".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {

@@ -146,13 +146,22 @@ impl Buffer {
         let mut state = self.state();
         let (mut taken, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while let Some(front) = state.pieces.front_mut() {
+            // What is no message comes alone.
+            if front.run.too_long && !taken.is_empty() {
+                break;
+            }
+            if front.run.too_long {
+                bytes = front.run.bytes.len();
+                taken.extend(state.pieces.pop_front());
+                break;
+            }
             let (end, lines) =
                 fitting(&front.run.bytes, limit.rows - rows.min(limit.rows), limit.bytes - bytes, bytes == 0);
             if end == 0 {
                 break;
             }
             let whole = end == front.run.bytes.len();
-            let part = Run { offset: front.run.offset, bytes: front.run.bytes.split_to(end) };
+            let part = Run { offset: front.run.offset, bytes: front.run.bytes.split_to(end), too_long: false };
             front.run.offset += end as u64;
             taken.push(Piece { run: part, received: front.received, complete_until: front.complete_until });
             if whole {
@@ -238,7 +247,7 @@ mod tests {
     }
 
     fn run(offset: u64, text: &'static str) -> Run {
-        Run { offset, bytes: Bytes::from_static(text.as_bytes()) }
+        Run { offset, bytes: Bytes::from_static(text.as_bytes()), too_long: false }
     }
 
     fn taken(buffer: &Buffer, rows: usize, bytes: usize) -> Vec<(u64, Bytes)> {

@@ -58,7 +58,7 @@ impl Credentials {
         let look_up = |reference: &SecretRef, path: &str| {
             let missing = |problem: document::Problem| {
                 let (name, key) = (&reference.secret.name, &reference.secret.key);
-                Error::World(format!("{path} needs the secret {name}/{key}: {} {}", problem.found, problem.expected))
+                Error::Secret(format!("{path} needs the secret {name}/{key}: {} {}", problem.found, problem.expected))
             };
             secrets.resolve(reference, path).map_err(missing)
         };

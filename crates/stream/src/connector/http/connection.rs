@@ -34,7 +34,6 @@ pub(super) struct Connection {
     waits: Waits,
     /// Until when nothing is missing. Lags behind while a backfill may still be under way.
     complete_until: Option<Timestamp>,
-    too_long: u64,
 }
 
 /// How the body is decoded.
@@ -64,7 +63,6 @@ impl Connection {
             backfill: spec.backfill.clone(),
             rules: spec.rules.clone(),
             waits: Waits::new(),
-            too_long: 0,
         }
     }
 
@@ -191,10 +189,6 @@ impl Connection {
 
     fn take(&mut self, bytes: &[u8], complete: bool) {
         let framed = self.lines.push(bytes);
-        if framed.too_long > 0 {
-            self.too_long += framed.too_long;
-            tracing::warn!(source = %self.source, so_far = self.too_long, "a line is longer than maxMessage: left out");
-        }
         let complete = complete && framed.ended;
         if complete {
             self.complete_until = Some(self.clock.now());

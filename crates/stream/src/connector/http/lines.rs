@@ -9,6 +9,8 @@ pub(super) struct Run {
     pub(super) offset: u64,
     /// The lines, each with its line feed; blank ones among them.
     pub(super) bytes: Bytes,
+    /// Whether this is the beginning of one line that is longer than the limit: it is no message, and put aside.
+    pub(super) too_long: bool,
 }
 
 /// What came of some bytes.
@@ -18,8 +20,6 @@ pub(super) struct Framed {
     pub(super) runs: Vec<Run>,
     /// Whether a line ended, be it a blank one.
     pub(super) ended: bool,
-    /// Lines that were left out because they are longer than the limit.
-    pub(super) too_long: u64,
 }
 
 /// Holds the line that isn't whole yet.
@@ -58,7 +58,7 @@ impl Lines {
             framed.ended |= whole;
             if self.skipping || self.partial.len() + part.len() > self.line_bytes_max {
                 self.finish(&mut run, &mut framed);
-                framed.too_long += u64::from(!self.skipping);
+                framed.runs.extend((!self.skipping).then(|| self.beginning(part)));
                 self.offset += (self.partial.len() + part.len()) as u64;
                 self.partial = Vec::new();
                 self.skipping = !whole;
@@ -73,12 +73,22 @@ impl Lines {
         framed
     }
 
+    /// The beginning of a line that `part` makes too long.
+    fn beginning(&mut self, part: &[u8]) -> Run {
+        let mut bytes = std::mem::take(&mut self.partial);
+        let offset = self.offset;
+        self.offset += bytes.len() as u64;
+        bytes.extend_from_slice(part);
+        bytes.truncate(self.line_bytes_max);
+        Run { offset, bytes: bytes.into(), too_long: true }
+    }
+
     fn finish(&mut self, run: &mut Vec<u8>, framed: &mut Framed) {
         let bytes = Bytes::from(std::mem::take(run));
         let offset = self.offset;
         self.offset += bytes.len() as u64;
         if bytes.split(|byte| *byte == b'\n').any(|line| !is_blank(line)) {
-            framed.runs.push(Run { offset, bytes });
+            framed.runs.push(Run { offset, bytes, too_long: false });
         }
     }
 }
@@ -106,7 +116,7 @@ mod tests {
             }
             numbered
         };
-        let all = framed.iter().flat_map(|framed| &framed.runs).flat_map(lines);
+        let all = framed.iter().flat_map(|framed| &framed.runs).filter(|run| !run.too_long).flat_map(lines);
         all.filter(|(_, line)| !is_blank(line)).collect()
     }
 
@@ -114,10 +124,10 @@ mod tests {
     fn only_whole_lines_come_out() {
         let mut lines = Lines::new(100, 64);
         let first = lines.push(b"one\r\n\r\ntw");
-        assert_eq!(first.runs, [Run { offset: 100, bytes: Bytes::from_static(b"one\r\n\r\n") }]);
+        assert_eq!(first.runs, [Run { offset: 100, bytes: Bytes::from_static(b"one\r\n\r\n"), too_long: false }]);
         assert_eq!(lines.held_bytes(), 2);
         let second = lines.push(b"o\n\n");
-        assert_eq!(second.runs, [Run { offset: 107, bytes: Bytes::from_static(b"two\n\n") }]);
+        assert_eq!(second.runs, [Run { offset: 107, bytes: Bytes::from_static(b"two\n\n"), too_long: false }]);
         let blank = lines.push(b"\r\n");
         assert!(blank.runs.is_empty() && blank.ended);
     }
@@ -127,14 +137,17 @@ mod tests {
         let mut lines = Lines::new(0, 64);
         assert!(!lines.push(b"half").ended);
         lines.cut();
-        assert_eq!(lines.push(b"whole\n").runs, [Run { offset: 4, bytes: Bytes::from_static(b"whole\n") }]);
+        assert_eq!(
+            lines.push(b"whole\n").runs,
+            [Run { offset: 4, bytes: Bytes::from_static(b"whole\n"), too_long: false }]
+        );
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_left_out_and_counted_once() {
+    fn a_line_that_is_too_long_is_put_aside_once() {
         let mut lines = Lines::new(0, 4);
         let framed = [lines.push(b"abc\nlong"), lines.push(b"er"), lines.push(b"est\nxyz\n")];
-        assert_eq!(framed.iter().map(|framed| framed.too_long).sum::<u64>(), 1);
+        assert_eq!(framed.iter().flat_map(|framed| &framed.runs).filter(|run| run.too_long).count(), 1);
         assert_eq!(lines_of(&framed), [(0, b"abc\n".to_vec()), (14, b"xyz\n".to_vec())]);
         assert_eq!(lines.held_bytes(), 0);
     }

@@ -509,20 +509,26 @@ fn rules_that_can_not_be_read_now_are_waited_for() {
 }
 
 #[test]
-fn a_line_past_the_limit_is_left_out() {
+fn a_line_past_the_limit_is_put_aside_with_its_beginning() {
     let bench = Bench::new();
     let server = bench.server(Scenario::long_line(100_000));
     let spec = SourceSpec { max_message: ByteSize::from_bytes(50_000), ..spec(server.url("/stream")) };
     let mut source = bench.open(&spec);
-    let mut chunks = Vec::new();
-    eventually("two lines", || {
-        while let Read::Chunk(chunk) = source.read(LIMIT).unwrap() {
-            let ranges = chunk.ranges();
-            chunks.extend((0..ranges.len()).map(|message| chunk.origin(message, &ranges).offset));
+    let (mut chunks, mut bad) = (Vec::new(), Vec::new());
+    eventually("two lines and a bad one", || {
+        loop {
+            match source.read(LIMIT).unwrap() {
+                Read::Chunk(chunk) => {
+                    let ranges = chunk.ranges();
+                    chunks.extend((0..ranges.len()).map(|message| chunk.origin(message, &ranges).offset));
+                }
+                Read::Bad { chunk, reason } => bad.push((chunk.bytes.len(), chunk.origins[0].1.offset, reason.code)),
+                _ => break chunks.len() == 2,
+            }
         }
-        chunks.len() == 2
     });
     assert_eq!(chunks, [0, 100_009]);
+    assert_eq!(bad, [(50_000, 8, ReasonCode::TooLong)]);
 }
 
 #[test]

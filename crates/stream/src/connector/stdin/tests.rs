@@ -76,7 +76,7 @@ impl Test {
                     assert_eq!(again, None);
                     self.open.bell.wait(&self.open.world.clock, None);
                 }
-                Read::Columns(..) => panic!("standard input has no columns"),
+                read @ (Read::Columns(..) | Read::Bad { .. }) => panic!("standard input has only messages: {read:?}"),
             }
         }
     }

@@ -6,9 +6,10 @@ use arrow::datatypes::Fields;
 
 /// The alerts' bytes, in the order of their names; empty where there are none.
 fn alerts() -> Vec<Vec<u8>> {
-    let folder = std::env::var_os("HEADWATER_ALERTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/ztf"), PathBuf::from);
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Some(entries) = testkit::alerts().and_then(|folder| std::fs::read_dir(folder).ok()) else {
+        testkit::note("format::avro", "no folder of real alerts: set HEADWATER_ALERTS");
+        return Vec::new();
+    };
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "avro"));
     paths.sort();

@@ -1,0 +1,44 @@
+//! Parts that a test may find or lack. A test that lacks one says so and ends; the runner prints it last, and with
+//! `CI=true` fails.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+#[expect(clippy::disallowed_methods, reason = "tests are told of their parts by the runner's environment")]
+fn told(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Says that a test was skipped, and why.
+pub fn skip(test: &str, reason: &str) {
+    say(&format!("{test}: {reason}"));
+}
+
+/// Says something about a test that did run, such as what it made do with.
+pub fn note(test: &str, what: &str) {
+    say(&format!("note: {test}: {what}"));
+}
+
+fn say(line: &str) {
+    let Some(file) = told("HEADWATER_SKIPS") else { return };
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    // One write, so that lines of tests side by side don't mix.
+    file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).expect("a file that takes the line");
+}
+
+/// The folder of real ZTF alerts: `HEADWATER_ALERTS`, otherwise `../shared/data/ztf` beside the checkout.
+pub fn alerts() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/ztf");
+    told("HEADWATER_ALERTS").map(PathBuf::from).into_iter().chain([beside]).find(|folder| folder.is_dir())
+}
+
+/// Whether files of expected output are to be written anew: `UPDATE=1`.
+pub fn is_update() -> bool {
+    told("UPDATE").is_some()
+}
+
+/// A Python with fastavro and pyarrow: `HEADWATER_PYTHON`.
+pub fn python() -> Option<PathBuf> {
+    told("HEADWATER_PYTHON").map(PathBuf::from).filter(|python| python.exists())
+}
