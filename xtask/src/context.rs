@@ -26,6 +26,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Reads the environment, once.
+    #[expect(clippy::disallowed_methods, reason = "the place where the environment is read")]
     pub(crate) fn read(check: bool) -> Result<Context> {
         let root = root()?;
         let cache = match (env::var_os("HEADWATER_CACHE"), env::var_os("HOME")) {
@@ -58,6 +59,7 @@ impl Context {
 }
 
 /// The checkout: the folder above this crate's.
+#[expect(clippy::disallowed_methods, reason = "the place where the environment is read")]
 pub(crate) fn root() -> Result<PathBuf> {
     let own = env::var_os("CARGO_MANIFEST_DIR").context("start this program with `cargo xtask`")?;
     Ok(Path::new(&own).parent().context("find the folder above xtask")?.to_path_buf())

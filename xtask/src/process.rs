@@ -14,6 +14,7 @@ use crate::context::Context;
 const OF_CARGO_RUN: [&str; 5] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PRIMARY_"];
 
 /// Cargo, in the checkout, with the caller's target folder.
+#[expect(clippy::disallowed_methods, reason = "cargo says where it is")]
 pub(crate) fn cargo(context: &Context, arguments: &[&str]) -> Command {
     let mut command = program(context, env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments);

@@ -246,9 +246,10 @@ impl Plan {
         self.made_of.as_ref().is_some_and(|made_of| made_of.1.forget.iter().any(|forgotten| forgotten == name))
     }
 
-    /// The plan with wider schemas for some sources, by their number.
-    pub(crate) fn widened(&self, wider: &BTreeMap<usize, SchemaRef>) -> Result<Self, Error> {
-        let made_of = self.made_of.as_ref().ok_or_else(|| Error::World("a program's schemas can't grow".into()))?;
+    /// The plan with wider schemas for some sources, by their number, or why there can be none.
+    pub(crate) fn widened(&self, wider: &BTreeMap<usize, SchemaRef>) -> Result<Self, String> {
+        let made_of =
+            self.made_of.as_ref().ok_or("new fields, where the schema can't grow: in a program or a replay")?;
         let (stream, mut facts) = (&made_of.0, made_of.1.clone());
         for (number, schema) in wider {
             if let Some(source) = facts.sources.get_mut(&self.sources[*number].name) {
@@ -257,7 +258,7 @@ impl Plan {
         }
         plan(stream, &facts).map_err(|problems| {
             let words: Vec<String> = problems.iter().map(Problem::to_string).collect();
-            Error::World(format!("the document doesn't fit the new fields of the input: {}", words.join("; ")))
+            format!("new fields that the document doesn't fit: {}", words.join("; "))
         })
     }
 

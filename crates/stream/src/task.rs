@@ -14,8 +14,8 @@ use crate::meter::{PartMeter, StreamMeter};
 use crate::plan::{Plan, TaskPlan};
 use crate::quarantine::Quarantine;
 use crate::{
-    Batch, Chunk, Claimed, Decode, Error, Input, Ledger, OpenSink, OpenSource, Payload, Position, Read, Rows, Sink,
-    Source, World,
+    Batch, Chunk, Claimed, Decode, Error, Input, Ledger, OpenSink, OpenSource, Payload, Position, Read, Reason,
+    ReasonCode, Rows, Sink, Source, World,
 };
 
 /// The first wait before a task is opened again after a failure.
@@ -25,6 +25,9 @@ const REOPEN_WAIT_LONGEST: Duration = Duration::from_secs(30);
 /// Failures in a row, without a commit between them, after which a run that shall end (`--until-idle`, or a source
 /// with an end) gives up. A run without an end goes on trying.
 const REOPEN_TRIES_MAX: u32 = 8;
+/// How often a task widens its schemas; then messages with new fields are put aside. Each time costs a plan and closes
+/// the open files.
+const WIDENINGS_MAX: u32 = 64;
 /// The key of the quarantine's token in a record. No part can have this name.
 pub(crate) const QUARANTINE: &str = "_quarantine";
 
@@ -128,6 +131,7 @@ struct Open<'a> {
     flow: Flow,
     quarantine: Quarantine,
     wider: BTreeMap<usize, SchemaRef>,
+    widenings: u32,
     /// When the first row came that isn't committed.
     dirty_since: Option<Duration>,
     /// What the last record says of our sources.
@@ -174,6 +178,7 @@ impl<'a> Open<'a> {
             flow: Flow::new(Arc::clone(plan), sinks, &context.meter, &context.world.clock)?,
             quarantine,
             wider: BTreeMap::new(),
+            widenings: 0,
             dirty_since: None,
             recorded,
             flushed_at: context.world.clock.elapsed(),
@@ -311,7 +316,11 @@ impl<'a> Open<'a> {
             }
             let Some(wider) = decoded.wider else { return Ok(()) };
             from = decoded.next;
-            self.widen(index, wider)?;
+            if let Err(reason) = self.widen(index, wider)? {
+                self.sources[index].meter.rows_in.inc();
+                self.quarantine.put_message(source, source, chunk, from, &reason)?;
+                from += 1;
+            }
         }
     }
 
@@ -320,18 +329,29 @@ impl<'a> Open<'a> {
         self.flow.push(number, batch, &mut self.quarantine)
     }
 
-    /// Plans again for a source whose messages have new fields.
-    fn widen(&mut self, index: usize, wider: SchemaRef) -> Result<(), Error> {
+    /// Plans again for a source whose messages have new fields. Where the document doesn't fit them, the message is
+    /// put aside for that reason, and the plan stays.
+    fn widen(&mut self, index: usize, wider: SchemaRef) -> Result<Result<(), Reason>, Error> {
         let number = self.sources[index].number;
-        self.wider.insert(number, wider);
-        let plan = Arc::new(self.context.plan.widened(&self.wider)?);
+        let refused = |words| Ok(Err(Reason::new(ReasonCode::SchemaIncompatible, words)));
+        if self.widenings >= WIDENINGS_MAX {
+            return refused(format!("new fields, after the schema was widened {WIDENINGS_MAX} times"));
+        }
+        let mut all = self.wider.clone();
+        all.insert(number, wider);
+        let plan = match self.context.plan.widened(&all) {
+            Ok(plan) => Arc::new(plan),
+            Err(words) => return refused(words),
+        };
+        self.wider = all;
+        self.widenings += 1;
         tracing::info!(source = %plan.sources[number].name, "new fields in the input: the schema is widened");
         self.flow.replan(Arc::clone(&plan), &self.context.meter, &self.context.world.clock)?;
         for opened in &mut self.sources {
             opened.decode = plan.sources[opened.number].decoder()?;
         }
         self.context.plan = plan;
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn check_bad(&mut self) -> Result<(), Error> {

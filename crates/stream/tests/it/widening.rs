@@ -114,3 +114,23 @@ fn a_schema_that_does_not_fit_goes_to_quarantine_with_its_name() {
     assert!(entry.origin.input.ends_with("in/b.avro"));
     assert_eq!(entry.payload().unwrap(), std::fs::read(place.path("in/b.avro")).unwrap());
 }
+
+#[test]
+fn new_fields_that_the_document_does_not_fit_put_the_message_aside() {
+    let place = place_with(&[("a", OLD), ("b", NEW), ("c", LATER_OLD)]);
+    place.write("other/a.avro", encoded(&named("avro"), &batch(&place, OLD)));
+    let plan = place.plan(
+        "
+sources:
+  alerts: {files: {path: in/*.avro}}
+  other: {files: {path: other/*.avro}}
+sinks: {out: {from: [alerts, other], files: {url: out}}}
+",
+    );
+    let report = place.run_plan(plan.clone()).unwrap();
+    assert_eq!(report.counts.parts["out"].rows_out, 5);
+    let aside = quarantine(&plan);
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert_eq!((aside[0].code, aside[0].part.as_str()), (ReasonCode::SchemaIncompatible, "alerts"));
+    assert!(aside[0].message.contains("the document doesn't fit"), "{aside:?}");
+}
