@@ -1,5 +1,6 @@
 //! When rows become visible, what a stop leaves behind, and what the next run makes of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use stdx::Level;
@@ -226,11 +227,10 @@ fn a_handover_that_was_interrupted_is_ended_by_the_next_run() {
     place.write_rows("a/1.jsonl", 0..3);
     place.write_rows("b/1.jsonl", 10..13);
     place.run(TWO).unwrap();
-    let giver = place.path("ledger/default/test/tasks/b-0/record.json");
-    let before = std::fs::read(&giver).unwrap();
+    let before = std::fs::read(record_file(&place, "b-0")).unwrap();
     place.run(JOINED).unwrap();
     // The taker has written its record, and the giver's is still the old one.
-    std::fs::write(&giver, before).unwrap();
+    std::fs::write(record_file(&place, "b-0"), before).unwrap();
     place.write_rows("b/2.jsonl", 20..22);
     place.run(JOINED).unwrap();
     place.run(TWO).unwrap();
@@ -238,11 +238,21 @@ fn a_handover_that_was_interrupted_is_ended_by_the_next_run() {
     assert_eq!(place.numbers("out/y"), [10, 11, 12, 20, 21]);
 }
 
+/// The file of a task's record: there is one, named after the newest claim.
+fn record_file(place: &Place, task: &str) -> PathBuf {
+    let folder = place.path("ledger/default/test/tasks").join(task);
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_record = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("record-");
+    let mut records: Vec<PathBuf> = paths.filter(is_record).collect();
+    assert_eq!(records.len(), 1, "{records:?}");
+    records.remove(0)
+}
+
 /// Leaves the record of a task as a process does that died between its record and the publishing: tokens pending,
 /// nothing visible.
 fn unpublish(place: &Place, task: &str, sink: &str) {
-    let folder = place.path("ledger/default/test/tasks").join(task);
-    let read = std::fs::read(folder.join("record.json")).unwrap();
+    let file = record_file(place, task);
+    let read = std::fs::read(&file).unwrap();
     let mut record: stream::Record = serde_json::from_slice(&read).unwrap();
     let root = place.path("out").join(sink);
     let mut files = Vec::new();
@@ -254,7 +264,7 @@ fn unpublish(place: &Place, task: &str, sink: &str) {
         files.push(serde_json::json!({"staged": staged, "path": name}));
     }
     record.tokens.insert(sink.into(), stream::Token(serde_json::json!({ "files": files })));
-    std::fs::write(folder.join("record.json"), serde_json::to_vec(&record).unwrap()).unwrap();
+    std::fs::write(&file, serde_json::to_vec(&record).unwrap()).unwrap();
     assert!(visible(&root).is_empty());
 }
 
