@@ -4,6 +4,7 @@ pub mod arrow;
 pub mod avro;
 pub(crate) mod base64_text;
 pub(crate) mod bisect;
+pub(crate) mod column;
 pub(crate) mod conform;
 pub mod csv;
 pub(crate) mod guess;

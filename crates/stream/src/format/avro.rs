@@ -27,7 +27,6 @@
 //! are widened (`int` to `long`, `float`, `double`; `long` to `float`, `double`; `float` to `double`), `string` and
 //! `bytes` are read as each other. New fields, wider numbers and new nulls widen the stream's schema.
 
-mod column;
 mod container;
 mod cursor;
 mod decode;

@@ -1,12 +1,15 @@
 //! JSON, one object a line.
 
+mod direct;
 mod whole;
 
 use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
@@ -23,6 +26,7 @@ use crate::format::lines::{Lines, Spans};
 use crate::format::schema::{self, INFERRED_ROWS_MAX, SchemaSpec};
 use crate::{Chunk, Cut, Decode, Decoded, Encode, Error};
 
+use self::direct::Direct;
 use self::whole::Whole;
 
 /// JSON, one object a line (NDJSON), or one object a message.
@@ -103,42 +107,79 @@ fn guess(value: Value) -> Guess {
 }
 
 pub(crate) fn decode(_spec: &Spec, schema: &SchemaRef) -> Result<Box<dyn Decode>, Error> {
-    let tape = Tape::new(schema)?;
-    Ok(Box::new(JsonDecode { whole: Whole::new(schema), tape, spans: Spans::default() }))
+    let careful = Careful { whole: Whole::new(schema), tape: Tape::new(schema)? };
+    Ok(Box::new(JsonDecode { direct: Direct::new(schema), careful, spans: Spans::default() }))
 }
 
+/// Lines out of the ordinary in one range that are read alone; from the next on, all are read with care.
+const ODD_MAX: usize = 16;
+
 struct JsonDecode {
-    whole: Whole,
-    tape: Tape,
+    direct: Option<Direct>,
+    careful: Careful,
     spans: Spans,
 }
 
 impl Decode for JsonDecode {
     fn decode(&mut self, chunk: &Chunk, from: usize) -> Result<Decoded, Error> {
-        let Self { whole, tape, spans } = self;
+        let Self { direct, careful, spans } = self;
         spans.find(chunk, from, is_text);
-        let schema = tape.schema.clone();
-        bisect::decode(spans, &schema, |range| attempt(whole, tape, &chunk.bytes, spans, range))
+        let schema = careful.tape.schema.clone();
+        bisect::decode(spans, &schema, |range| match direct {
+            Some(direct) => mixed(direct, careful, &chunk.bytes, spans, range),
+            None => careful.read(&chunk.bytes, spans, range),
+        })
     }
 }
 
-/// Feeds one message at a time, since only that tells a line with two halves of objects from one with a whole object.
-fn attempt(
-    whole: &Whole,
-    tape: &mut Tape,
+/// Reads plain lines directly, and with care those that are not.
+fn mixed(
+    direct: &mut Direct,
+    careful: &mut Careful,
     bytes: &[u8],
     spans: &Spans,
     range: Range<usize>,
 ) -> Result<RecordBatch, Fault> {
-    let first = range.start;
-    let mut decoder = tape.open(range.len())?;
-    for at in range {
-        let (start, end) = spans.places[at];
-        let text = &bytes[start..end];
-        feed(&mut decoder, text, at - first + 1).map_err(|why| Fault::At(at, why))?;
-        whole.check(text).map_err(|why| Fault::At(at, why))?;
+    let fault = |error: ArrowError| Fault::Somewhere(error.to_string());
+    let (mut pieces, mut next, mut odd) = (Vec::new(), range.start, 0);
+    while next < range.end {
+        let stopped = direct.read(bytes, &spans.places, next..range.end);
+        if stopped > next {
+            pieces.push(direct.finish().map_err(fault)?);
+        }
+        next = stopped;
+        if stopped < range.end {
+            odd += 1;
+            next = if odd > ODD_MAX { range.end } else { stopped + 1 };
+            pieces.push(careful.read(bytes, spans, stopped..next)?);
+        }
     }
-    tape.close(decoder)
+    match &pieces[..] {
+        [whole] => Ok(whole.clone()),
+        _ => concat_batches(&careful.tape.schema, &pieces).map_err(fault),
+    }
+}
+
+/// Reads whatever is JSON, by Arrow's decoder.
+struct Careful {
+    whole: Whole,
+    tape: Tape,
+}
+
+impl Careful {
+    /// Feeds one message at a time, since only that tells a line with two halves of objects from one with a whole
+    /// object.
+    fn read(&mut self, bytes: &[u8], spans: &Spans, range: Range<usize>) -> Result<RecordBatch, Fault> {
+        let first = range.start;
+        let mut decoder = self.tape.open(range.len())?;
+        for at in range {
+            let (start, end) = spans.places[at];
+            let text = &bytes[start..end];
+            feed(&mut decoder, text, at - first + 1).map_err(|why| Fault::At(at, why))?;
+            self.whole.check(text).map_err(|why| Fault::At(at, why))?;
+        }
+        self.tape.close(decoder)
+    }
 }
 
 fn feed(decoder: &mut Decoder, text: &[u8], rows: usize) -> Result<(), String> {
@@ -205,7 +246,7 @@ impl Tape {
         Ok(tape)
     }
 
-    fn build(&self, rows: usize) -> Result<Decoder, arrow::error::ArrowError> {
+    fn build(&self, rows: usize) -> Result<Decoder, ArrowError> {
         ReaderBuilder::new(self.text.as_ref().unwrap_or(&self.schema).clone()).with_batch_size(rows).build_decoder()
     }
 
@@ -220,7 +261,7 @@ impl Tape {
 
     /// The rows that were fed; the decoder is kept for the next.
     pub(crate) fn close(&mut self, mut decoder: Decoder) -> Result<RecordBatch, Fault> {
-        let fault = |error: arrow::error::ArrowError| Fault::Somewhere(error.to_string());
+        let fault = |error: ArrowError| Fault::Somewhere(error.to_string());
         let batch = decoder.flush().map_err(fault)?;
         self.decoder = Some(decoder);
         match batch {

@@ -170,19 +170,28 @@ impl Encode for ParquetEncode {
         writer.write(columns).map_err(refused)?;
         if writer.bytes_written() > 0 {
             writer.sync().map_err(|error| refused(error.into()))?;
-            out.append(writer.inner_mut());
+            hand_over(out, writer.inner_mut());
         }
         Ok(())
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
-        out.append(&mut writer.into_inner().map_err(refused("end a Parquet file"))?);
+        hand_over(out, &mut writer.into_inner().map_err(refused("end a Parquet file"))?);
         Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
         self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
+    }
+}
+
+/// Moves bytes behind those of `out`; a row group into an empty one without a copy.
+fn hand_over(out: &mut Vec<u8>, bytes: &mut Vec<u8>) {
+    if out.is_empty() {
+        std::mem::swap(out, bytes);
+    } else {
+        out.append(bytes);
     }
 }
 

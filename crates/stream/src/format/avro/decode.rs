@@ -7,11 +7,11 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::Framing;
-use super::column::{Column, Values, finish_all};
 use super::container::{self, BLOCK_BYTES_MAX, Block, Codec, MAGIC, bad};
 use super::cursor::Cursor;
 use super::read::Read;
 use super::schema::{Avro, merge, parse};
+use crate::format::column::{Column, Values, finish_all};
 use crate::{BadRow, Chunk, Decode, Decoded, Error, Reason, ReasonCode, Rows};
 
 /// Writers' schemas that one decoder keeps, made into programs. The one that was made first goes first.

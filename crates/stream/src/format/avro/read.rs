@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, Fields, IntervalMonthDayNano, i256};
 
-use super::column::{Column, Values};
 use super::cursor::{Cursor, Fault};
 use super::schema::{Avro, Wire};
 use super::skip::Skip;
+use crate::format::column::{Column, Values};
 
 /// How to read a value into its column.
 #[derive(Debug)]

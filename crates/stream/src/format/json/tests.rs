@@ -159,3 +159,106 @@ proptest! {
         prop_assert!(decoded.columns.num_rows() + decoded.bad.len() + blank >= chunk.len());
     }
 }
+
+const EVERY: &str = r#"{"a": "int64", "i": "int32", "f": "float64", "g": "float32", "s": "string", "t": "timestamp",
+    "y": "bool", "l": ["int64"], "p": {"a": "int64", "s": ["string"]}}"#;
+
+/// What the direct reader makes of a line, and what Arrow's decoder does.
+fn both(line: &[u8]) -> (Option<RecordBatch>, Option<RecordBatch>) {
+    let schema = written(EVERY);
+    let mut direct = Direct::new(&schema).unwrap();
+    let read = direct.read(line, &[(0, line.len())], 0..1) == 1;
+    let mut spans = Spans::default();
+    spans.places.push((0, line.len()));
+    let mut careful = Careful { whole: Whole::new(&schema), tape: Tape::new(&schema).unwrap() };
+    (read.then(|| direct.finish().unwrap()), careful.read(line, &spans, 0..1).ok())
+}
+
+#[test]
+fn plain_lines_are_read_directly() {
+    for line in [
+        &br#"{"a":1,"i":-2,"f":0.125,"g":1.1,"s":"x\u00e9\ud83d\ude00\n/","t":"2026-01-02T03:04:05.678Z","y":true,"l":[1,null],"p":{"s":["a",null],"a":-7},"u":{"v":[1e3,"\u0041",false]}}"#[..],
+        "{ \"s\" : \"\u{e9}\" , \"f\":-0.0, \"t\":\"1969-12-31T23:59:59Z\",\"l\":[ ] , \"p\" : { } }".as_bytes(),
+        br#"{"f":3.141592653589793238,"g":0.1,"a":null,"p":null,"y":false,"f2":12345678901234567890}"#,
+        b"{}",
+    ] {
+        let (direct, careful) = both(line);
+        assert!(direct.is_some(), "{}", line.escape_ascii());
+        assert_eq!(direct, careful);
+    }
+}
+
+#[test]
+fn odd_lines_are_left_to_the_careful_reader() {
+    for line in [
+        &br#"{"a":"1"}"#[..],
+        br#"{"a":1,"a":2}"#,
+        br#"{"a":1.0}"#,
+        br#"{"a":1e2}"#,
+        br#"{"i":3000000000}"#,
+        br#"{"a":01}"#,
+        br#"{"f":1.}"#,
+        br#"{"s":"\ud800"}"#,
+        br#"{"t":"2026-02-30T00:00:00Z"}"#,
+        br#"{"t":1}"#,
+        br#"{"u":tru}"#,
+        br#"{"a":1}}"#,
+        br#"{"a":1"#,
+        br#"{"a":1,}"#,
+        b"{1:2}",
+        br#"{"u":{1:2}}"#,
+        b"{\"s\":\"\xff\"}",
+        br#"{"s":5}"#,
+        b"[]",
+    ] {
+        assert!(both(line).0.is_none(), "{}", line.escape_ascii());
+    }
+    let text = "{\"a\":1}\n{\"a\":\"2\"}\n{\"a\":1.5}\n{\"a\":3}\n".repeat(40);
+    let decoded = rows(r#"{"a": "int64"}"#, text.as_bytes());
+    assert_eq!(ids(&decoded), [1, 2, 3].repeat(40));
+    assert_eq!(bad(&decoded), (0..40).map(|at| at * 4 + 2).collect::<Vec<_>>());
+}
+
+fn value() -> impl Strategy<Value = String> {
+    let plain = prop_oneof![
+        any::<i64>().prop_map(|value| value.to_string()),
+        (-3_i64..3).prop_map(|value| value.to_string()),
+        any::<f64>().prop_map(|value| serde_json::to_string(&value).unwrap()),
+        "-?[0-9]{1,9}\\.[0-9]{1,9}([eE][+-]?[0-9]{1,3})?",
+        "\"[ -~\u{e9}]{0,12}\"",
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        "\"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?Z\"",
+        proptest::sample::select(vec!["null".to_owned(), "true".to_owned(), "false".to_owned(), "{}".to_owned()]),
+    ];
+    plain.prop_recursive(3, 12, 4, |inner| {
+        let name = proptest::sample::select(vec!["a", "i", "f", "g", "s", "t", "y", "l", "p", "u"]);
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+            proptest::collection::vec((name, inner), 0..4).prop_map(|fields| {
+                let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                format!("{{{}}}", fields.join(", "))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #[test]
+    fn what_is_read_directly_is_what_is_read_carefully(
+        names in proptest::sample::subsequence(vec!["a", "i", "f", "g", "s", "t", "y", "l", "p", "u"], 0..6),
+        values in proptest::collection::vec(value(), 6),
+        cut in proptest::option::weighted(0.2, (any::<proptest::sample::Index>(), any::<u8>())),
+    ) {
+        let fields: Vec<_> = names.iter().zip(&values).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let mut line = format!("{{{}}}", fields.join(",")).into_bytes();
+        if let Some((at, byte)) = cut {
+            let at = at.index(line.len());
+            line[at] = byte;
+        }
+        let (direct, careful) = both(&line);
+        if direct.is_some() {
+            prop_assert_eq!(direct, careful);
+        }
+    }
+}

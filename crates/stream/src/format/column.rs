@@ -13,14 +13,14 @@ use arrow::error::ArrowError;
 
 /// Rows of one column.
 #[derive(Debug)]
-pub(super) struct Column {
-    pub(super) nulls: NullBufferBuilder,
-    pub(super) values: Values,
+pub(crate) struct Column {
+    pub(crate) nulls: NullBufferBuilder,
+    pub(crate) values: Values,
 }
 
 /// Values, by how they lie in memory.
 #[derive(Debug)]
-pub(super) enum Values {
+pub(crate) enum Values {
     Null,
     Boolean(BooleanBufferBuilder),
     Int32(Vec<i32>),
@@ -39,7 +39,7 @@ pub(super) enum Values {
 
 impl Column {
     /// An empty column of type `kind`; `None` where no Avro type gives it.
-    pub(super) fn new(kind: &DataType) -> Option<Self> {
+    pub(crate) fn new(kind: &DataType) -> Option<Self> {
         use DataType as D;
         let values = match kind {
             D::Null => Values::Null,
@@ -66,16 +66,21 @@ impl Column {
             }
             _ => return None,
         };
-        Some(Self { nulls: NullBufferBuilder::new(0), values })
+        Some(Self::of(values))
+    }
+
+    /// An empty column of such values.
+    pub(crate) fn of(values: Values) -> Self {
+        Self { nulls: NullBufferBuilder::new(0), values }
     }
 
     /// Whole rows. A row that failed may have left more in the parts, until [`Column::truncate`].
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.nulls.len()
     }
 
     /// Appends a null, and something under it.
-    pub(super) fn push_null(&mut self) {
+    pub(crate) fn push_null(&mut self) {
         match &mut self.values {
             Values::Null => {}
             Values::Boolean(values) => values.append(false),
@@ -96,7 +101,7 @@ impl Column {
     }
 
     /// Cuts everything after row `rows`, whole or half written.
-    pub(super) fn truncate(&mut self, rows: usize) {
+    pub(crate) fn truncate(&mut self, rows: usize) {
         match &mut self.values {
             Values::Null => {}
             Values::Boolean(values) => values.truncate(rows),
@@ -127,7 +132,7 @@ impl Column {
     }
 
     /// The rows as an array, leaving the column empty.
-    pub(super) fn finish(&mut self, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn finish(&mut self, kind: &DataType) -> Result<ArrayRef, ArrowError> {
         let rows = self.len();
         let nulls = self.nulls.finish();
         let plain = |buffer: Buffer, nulls| fixed_width(kind, rows, buffer, nulls);
@@ -172,7 +177,7 @@ impl Column {
 }
 
 /// The arrays of a record's fields.
-pub(super) fn finish_all(children: &mut [Column], fields: &Fields) -> Result<Vec<ArrayRef>, ArrowError> {
+pub(crate) fn finish_all(children: &mut [Column], fields: &Fields) -> Result<Vec<ArrayRef>, ArrowError> {
     children.iter_mut().zip(fields).map(|(child, field)| child.finish(field.data_type())).collect()
 }
 
