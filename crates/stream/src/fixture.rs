@@ -8,9 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::infer_json_schema_from_iterator;
 use document::Problem;
-use indexmap::IndexMap;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use stdx::{Chain, Clock};
 
@@ -20,29 +18,8 @@ use crate::flow::Flow;
 use crate::meter::Meters;
 use crate::plan::{Plan, plan};
 use crate::quarantine::Quarantine;
-use crate::spec::Stream;
+use crate::spec::{FixtureSpec, Stream};
 use crate::{BadRow, Batch, Error, Input, Origin, Payload, Rows, Sink, Token};
-
-/// A fixture: rows that sources are given, and the rows that must then reach sinks.
-///
-/// ```yaml
-/// tests:
-///   - name: bad alerts are dropped
-///     given: {alerts: [{candidate: {nbad: 0, rb: 0.9}}, {candidate: {nbad: 2, rb: 0.9}}]}
-///     expect: {science: [{candidate: {nbad: 0, rb: 0.9}}]}
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct FixtureSpec {
-    /// What is being shown, in words.
-    pub name: String,
-    /// Rows for each source, by its name. The columns of a source are those that its rows have in any fixture; a field
-    /// that a row leaves out is null.
-    pub given: IndexMap<String, Vec<Value>>,
-    /// The rows of each sink, by its name, in order. Only the fields that an expected row names are compared; a sink
-    /// that isn't named is not looked at.
-    pub expect: IndexMap<String, Vec<Value>>,
-}
 
 /// How a fixture ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]

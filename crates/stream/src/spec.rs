@@ -4,9 +4,9 @@ use document::{ByteSize, Duration};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::connector::{SinkSpec, SourceSpec};
-use crate::fixture::FixtureSpec;
 use crate::step::StepSpec;
 
 /// A stream: named sources, steps and sinks, and how they are run.
@@ -159,6 +159,27 @@ impl FailAfter {
 pub struct QuarantineSpec {
     /// A folder.
     pub url: String,
+}
+
+/// A fixture: rows that sources are given, and the rows that must then reach sinks.
+///
+/// ```yaml
+/// tests:
+///   - name: bad alerts are dropped
+///     given: {alerts: [{candidate: {nbad: 0, rb: 0.9}}, {candidate: {nbad: 2, rb: 0.9}}]}
+///     expect: {science: [{candidate: {nbad: 0, rb: 0.9}}]}
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FixtureSpec {
+    /// What is being shown, in words.
+    pub name: String,
+    /// Rows for each source, by its name. The columns of a source are those that its rows have in any fixture; a field
+    /// that a row leaves out is null.
+    pub given: IndexMap<String, Vec<Value>>,
+    /// The rows of each sink, by its name, in order. Only the fields that an expected row names are compared; a sink
+    /// that isn't named is not looked at.
+    pub expect: IndexMap<String, Vec<Value>>,
 }
 
 /// A stream with the name its document gives it.
