@@ -57,8 +57,7 @@ impl Credentials {
     pub(super) fn resolve(spec: &SourceSpec, secrets: &Secrets) -> Result<Self, Error> {
         let look_up = |reference: &SecretRef, path: &str| {
             let missing = |problem: document::Problem| {
-                let (name, key) = (&reference.secret.name, &reference.secret.key);
-                Error::Secret(format!("{path} needs the secret {name}/{key}: {} {}", problem.found, problem.expected))
+                Error::Secret(format!("{path}: {}; expected {}", problem.found, problem.expected))
             };
             secrets.resolve(reference, path).map_err(missing)
         };
