@@ -63,7 +63,7 @@ def document(folder, name, spec):
 def measure(command, **options):
     """Runs a command to its end: processor seconds (user and system), wall seconds, peak resident MiB."""
     started = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command], **options)
+    process = subprocess.Popen([str(part) for part in command], cwd=CACHE / "work", **options)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
@@ -95,7 +95,7 @@ def first_row_ms(command, times=7):
     taken = []
     for _ in range(times):
         started = time.monotonic()
-        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE)
+        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, cwd=CACHE / "work")
         if not process.stdout.read(1):
             raise SystemExit(f"{command} put nothing out")
         taken.append((time.monotonic() - started) * 1000)

@@ -31,8 +31,8 @@ pub struct Spec {
     pub compression: Compression,
     /// When a row group is closed. Larger ones are quicker to read, smaller ones take less memory while writing.
     pub row_group: RowGroup,
-    /// Whether repeated values are written once. Columns of bytes never are: they seldom repeat, and looking costs half
-    /// of the speed.
+    /// Whether repeated values are written once. Columns of bytes and of floating-point numbers never are: they seldom
+    /// repeat, and looking costs half of the speed.
     pub dictionary: bool,
     /// What readers can skip by. Columns of bytes have none.
     pub statistics: Statistics,
@@ -140,10 +140,14 @@ fn properties(spec: &Spec, schema: &SchemaRef) -> Result<Option<WriterProperties
         .set_dictionary_enabled(spec.dictionary)
         .set_statistics_enabled(statistics);
     let columns = ArrowSchemaConverter::new().convert(schema).map_err(refused)?;
-    for column in columns.columns().iter().filter(|column| is_bytes(column)) {
-        let path = column.path().clone();
-        properties = properties.set_column_dictionary_enabled(path.clone(), false);
-        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+    for column in columns.columns() {
+        let path = column.path();
+        if is_bytes(column) {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if is_bytes(column) || matches!(column.physical_type(), Type::FLOAT | Type::DOUBLE) {
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        }
     }
     Ok(Some(properties.build()))
 }

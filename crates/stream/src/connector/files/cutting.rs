@@ -323,6 +323,8 @@ pub(super) struct Joined {
     buffer: Vec<u8>,
     /// The buffer's front, once nothing is going to be added.
     bytes: Bytes,
+    /// The whole buffer, from then on.
+    all: Bytes,
     ends: Vec<u32>,
     lines: bool,
     /// Whether each message is a file.
@@ -347,10 +349,7 @@ impl Joined {
     }
 
     /// The chunk, unless there are no messages.
-    pub(super) fn into_chunk(mut self) -> Option<Chunk> {
-        if !self.buffer.is_empty() {
-            self.bytes = Bytes::from(self.buffer);
-        }
+    pub(super) fn into_chunk(self) -> Option<Chunk> {
         let in_bytes = !self.whole;
         let ends = if self.lines { Ends::Lines } else { Ends::At { ends: self.ends, bytes: in_bytes } };
         let header = Some(self.header).filter(|header| !header.is_empty());
@@ -374,8 +373,45 @@ impl Joined {
 
     /// The chunk ends at `length`; gives back what stands behind it.
     fn freeze(&mut self, length: usize) -> Bytes {
-        self.bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        self.all = Bytes::from(std::mem::take(&mut self.buffer));
+        self.bytes = self.all.clone();
         self.bytes.split_off(length)
+    }
+}
+
+/// Buffers of earlier chunks, to be filled again once nobody reads them: fresh memory costs as much as reading into it.
+#[derive(Default)]
+pub(super) struct Room(Vec<Bytes>);
+
+impl Room {
+    /// An empty chunk, with room where some is free.
+    pub(super) fn joined(&mut self) -> Joined {
+        let mut joined = Joined::default();
+        for kept in std::mem::take(&mut self.0) {
+            match kept.try_into_mut() {
+                Ok(mut free) if joined.buffer.capacity() == 0 => {
+                    free.clear();
+                    joined.buffer = Vec::from(free);
+                }
+                Ok(_) => {}
+                Err(read) => self.0.push(read),
+            }
+        }
+        joined
+    }
+
+    /// The chunk, unless there are no messages. Its buffer is kept, if it isn't larger than chunks are.
+    pub(super) fn chunk(&mut self, mut joined: Joined, limit: Limit) -> Option<Chunk> {
+        if !joined.buffer.is_empty() {
+            let length = joined.buffer.len();
+            joined.freeze(length);
+        }
+        // One chunk is being read while the next begins with what was left of it.
+        let is_usual = joined.all.len() > limit.bytes / SMALL_REST && joined.all.len() <= limit.bytes;
+        if is_usual && self.0.len() < 2 {
+            self.0.push(joined.all.clone());
+        }
+        joined.into_chunk()
     }
 }
 

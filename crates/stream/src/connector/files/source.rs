@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::{Array, RecordBatch};
 use stdx::Clock;
 
-use super::cutting::{Added, Cutting, Joined};
+use super::cutting::{Added, Cutting, Room};
 use super::done::{Done, Middle};
 use super::listing::{self, Entry, Glob, Known};
 use super::{Framed, MESSAGE_BYTES_MAX, ScanFile, SourceSpec};
@@ -42,6 +42,7 @@ pub(super) struct Files {
     /// What the last listing brought, to be taken from the end.
     queue: Vec<Entry>,
     current: Option<Current>,
+    room: Room,
     look_again: Duration,
     last_news: Duration,
 }
@@ -77,6 +78,7 @@ impl Files {
             known: Known::new(),
             queue: Vec::new(),
             current: None,
+            room: Room::default(),
             look_again: now,
             last_news: now,
         };
@@ -178,7 +180,7 @@ impl Files {
 
     /// One chunk of the open file and as many of the next as fit.
     fn join(&mut self, limit: Limit) -> Result<Option<Read>, Error> {
-        let mut joined = Joined::default();
+        let mut joined = self.room.joined();
         while let Some(Current::Cutting(cutting)) = &mut self.current {
             match cutting.add_to(&mut joined, limit)? {
                 Added::All => self.finish(),
@@ -193,7 +195,7 @@ impl Files {
                 break;
             }
         }
-        Ok(joined.into_chunk().map(Read::Chunk))
+        Ok(self.room.chunk(joined, limit).map(Read::Chunk))
     }
 }
 
