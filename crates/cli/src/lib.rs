@@ -11,6 +11,7 @@
 //! The environment is read here, once; everything else is handed what it needs. Whatever a stream does is in the crate
 //! `stream`; this one decides what a person sees of it.
 
+mod allocator;
 mod command;
 mod documents;
 mod exit;
@@ -33,6 +34,7 @@ use crate::session::Session;
 
 /// Reads the arguments and the environment of this process, does what they ask, and tells the exit code.
 pub fn main() -> ExitCode {
+    allocator::settle();
     exit::explain_panics();
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

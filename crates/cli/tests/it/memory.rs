@@ -22,9 +22,17 @@ fn peak_kb(process: &mut Process) -> u64 {
 
 #[test]
 fn a_thousand_partitions_in_random_order_stay_within_the_bound() {
+    a_thousand_partitions("{parquet: {}}");
+}
+
+#[test]
+fn so_do_they_without_dictionaries() {
+    a_thousand_partitions("{parquet: {dictionary: false}}");
+}
+
+fn a_thousand_partitions(format: &str) {
     let place = Place::new();
-    place.document(
-        "
+    let document = "
 sources:
   rows:
     generate:
@@ -32,11 +40,11 @@ sources:
       seed: 1
       columns: {id: {sequence: {}}, part: {int: {min: 0, max: 999}}, text: {text: {length: 2000}}}
 sinks:
-  out: {from: rows, files: {url: out, partitionBy: [part], roll: {every: 1h}}, format: {parquet: {}}}
+  out: {from: rows, files: {url: out, partitionBy: [part], roll: {every: 1h}}, format: FORMAT}
 commit: {url: ledger}
 memory: 256MiB
-",
-    );
+";
+    place.document(&document.replace("FORMAT", format));
     let peak = peak_kb(&mut place.run());
     println!("peak {} MiB", peak >> 10);
     assert!(peak <= 384 << 10, "{} MiB were resident", peak >> 10);
