@@ -46,11 +46,9 @@ memory: 256MiB
 ";
     place.document(&document.replace("FORMAT", format));
     let peak = peak_kb(&mut place.run());
-    println!("peak {} MiB", peak >> 10);
     assert!(peak <= 384 << 10, "{} MiB were resident", peak >> 10);
     let files = visible(&place.path("out")).len();
     assert!(files > 1000, "{files} files: no writer was closed to make room");
-    println!("{files} files");
     assert_exactly(&place.path("out"), 120_000);
 }
 
@@ -76,7 +74,6 @@ memory: 64MiB
 ",
     );
     let peak = peak_kb(&mut place.run());
-    println!("peak {} MiB", peak >> 10);
     assert!(peak <= 160 << 10, "{} MiB were resident", peak >> 10);
     assert_exactly(&place.path("out"), 200_000);
 }
