@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::Schema;
 use document::{Secret, Secrets};
 use stdx::Bell;
-use testkit::streaming_server::{self as server, Reply, Scenario, StreamingServer};
+use testkit::streaming_server::{self as server, Reply, Request, Scenario, StreamingServer};
 use tokio::runtime::Runtime;
 
 use super::*;

@@ -69,9 +69,8 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-#[test]
-fn a_secret_is_seen_by_nobody_but_the_server() {
-    let bench = Bench::new();
+/// A refusal, a row and a second refusal, each of which repeats the secrets it got; what the source gave of them.
+fn echoed(bench: &Bench, log: &Log) -> (Vec<Request>, String) {
     let echo = format!("you said {CANARY} and {CANARY}-key");
     let replies = vec![
         Reply::status(503).send(echo.clone()).end(),
@@ -79,13 +78,22 @@ fn a_secret_is_seen_by_nobody_but_the_server() {
         Reply::status(401).send(echo).end(),
     ];
     let server = bench.server(Scenario { replies, ..Scenario::default() });
-    let log = Log::default();
     let mut source =
         tracing::subscriber::with_default(log.clone(), || bench.open(&spec(server.url("/stream?private=1"))));
     bench.expect_wait(&source, &server, Time::from_secs(5));
     let chunk = lines(&mut source, 1);
     let error = error(&mut source);
-    let requests = server.requests();
+    assert!(!error.to_string().contains("private"), "{error}");
+    (server.requests(), format!("{error} {error:?} {source:?} {chunk:?} {}", source.position().0))
+}
+
+#[test]
+fn a_secret_is_seen_by_nobody_but_the_server() {
+    // The first time is for `tracing`: the thread that meets an event first is asked whether anybody listens, which may
+    // be another test's, where nobody does. Of events it knows already it asks the new subscriber itself.
+    echoed(&Bench::new(), &Log::default());
+    let log = Log::default();
+    let (requests, shown) = echoed(&Bench::new(), &log);
     assert_eq!(requests.len(), 3);
     for request in &requests {
         assert_eq!(request.header("authorization"), Some(&*format!("Bearer {CANARY}")));
@@ -94,10 +102,9 @@ fn a_secret_is_seen_by_nobody_but_the_server() {
     }
     let log = log.0.lock().unwrap().clone();
     assert!(log.contains("status 503: you said <secret>") && log.contains("connected"), "{log}");
-    let shown = format!("{log} {error} {error:?} {source:?} {chunk:?} {}", source.position().0);
+    let shown = format!("{log} {shown}");
     assert!(!shown.contains(CANARY), "{shown}");
-    let ours = shown.split("reqwest").next().unwrap_or_default();
-    assert!(ours.contains("/stream") && !error.to_string().contains("private"), "{ours}");
+    assert!(shown.split("reqwest").next().unwrap_or_default().contains("/stream"), "{shown}");
 }
 
 #[test]
