@@ -4,6 +4,7 @@ pub mod blackhole;
 pub mod files;
 pub mod generate;
 pub mod http;
+pub mod kafka;
 mod kind;
 pub mod stdin;
 pub mod stdout;
@@ -20,9 +21,11 @@ use stdx::{Bell, Clock};
 
 pub use kind::{SinkKind, SinkSpec, SourceKind, SourceSpec};
 pub(crate) use kind::{
-    SinkParts, SourceParts, folder_of, look, plan_sink, plan_source, sink_problems, source_problems,
+    SinkParts, SourceParts, folder_of, full_schema, hosted, look, plan_sink, plan_source, sink_problems,
+    source_problems,
 };
 
+use crate::ledger::Starts;
 use crate::{BadRow, Batch, Chunk, Error, Ledger, Origin, Pool, Reason};
 
 /// Where a source stands. Only the source that made it understands it; it is stored in the task's record.
@@ -150,8 +153,12 @@ pub struct World {
 pub struct OpenSource {
     /// The source's name in the document.
     pub name: Arc<str>,
+    /// `<namespace>.<name>` of the stream.
+    pub stream: Arc<str>,
     /// Where to go on; `None` at the first start.
     pub position: Option<Position>,
+    /// Where the partitions begin that were there at the stream's first start; others begin with their first row.
+    pub starts: Arc<Starts>,
     /// Which shard this task reads, of how many.
     pub shard: (u32, u32),
     /// Rung by the source when there is news.
@@ -169,6 +176,8 @@ pub struct OpenSource {
 pub struct OpenSink {
     /// The sink's name in the document.
     pub name: Arc<str>,
+    /// `<namespace>.<name>` of the stream.
+    pub stream: Arc<str>,
     /// The stream's uid: random, made at its first start, part of every published name.
     pub uid: Arc<str>,
     /// The task's stored name, `<subgraph>-<index>`.

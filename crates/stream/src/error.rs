@@ -74,6 +74,16 @@ pub enum Error {
         /// What it said, and what to do.
         reason: String,
     },
+    /// A Kafka cluster, or the client that talks to it, refused.
+    #[error("{verb} Kafka at {brokers}: {reason}")]
+    Kafka {
+        /// What was tried: `read from`, `write to`, `commit to`, ...
+        verb: String,
+        /// The brokers that the document names.
+        brokers: String,
+        /// What the cluster or client said. Holds no secret.
+        reason: String,
+    },
     /// The world is not as the plan needs it.
     #[error("{0}")]
     World(String),
@@ -137,7 +147,7 @@ impl Error {
                 source.kind(),
                 StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | NotADirectory
             ),
-            Self::World(_) => false,
+            Self::World(_) | Self::Kafka { .. } => false,
             _ => true,
         }
     }

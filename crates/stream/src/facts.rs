@@ -45,6 +45,9 @@ pub struct SourceFacts {
     /// Their size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// Topics, where it reads topics, and the partitions of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partitions: BTreeMap<String, u32>,
 }
 
 /// What the stream's earlier runs left behind.
@@ -65,7 +68,11 @@ pub struct LedgerFacts {
 /// Where the document says that the ledger lives, first, and the other places it implies.
 pub fn homes(stream: &Stream, folder: &std::path::Path) -> Vec<Home> {
     let spec = &stream.spec;
-    let home = |path: PathBuf| Home { home: path, namespace: stream.namespace.clone(), name: stream.name.clone() };
+    let home = |path: PathBuf| Home::local(path, &stream.namespace, &stream.name);
+    // A sink whose transactions hold the record is the ledger's home, whatever else there is.
+    if let Some(place) = spec.sinks.values().find_map(|sink| connector::hosted(sink, stream)) {
+        return vec![Home { kafka: Some(place), ..home(folder.join(".headwater")) }];
+    }
     let given = spec.commit.url.as_deref().map(|url| connector::files::local_folder(url, folder));
     let beside =
         spec.sinks.values().filter_map(|sink| connector::folder_of(sink, folder)).map(|url| url.join("_headwater"));
@@ -103,9 +110,10 @@ fn look_at_ledger(stream: &Stream, world: &World) -> Result<LedgerFacts, Error> 
     let Some((home, others)) = homes.split_first() else { return Ok(LedgerFacts::default()) };
     let mut elsewhere = Vec::new();
     for other in others {
-        if other.stream()?.is_some() {
+        if other.open(world)?.stream()?.is_some() {
             elsewhere.push(other.folder());
         }
     }
-    Ok(LedgerFacts { stream: home.stream()?, records: home.records()?, elsewhere })
+    let books = home.open(world)?;
+    Ok(LedgerFacts { stream: books.stream()?, records: books.records()?, elsewhere })
 }

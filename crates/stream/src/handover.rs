@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::VERSION;
-use crate::ledger::local::LocalLedger;
 use crate::plan::TaskPlan;
 use crate::quarantine::{self, Quarantine};
 use crate::task::{Context, QUARANTINE, open_sink};
@@ -23,7 +22,7 @@ struct Leaving {
 
 /// A ledger that takes part, claimed.
 struct Book {
-    ledger: LocalLedger,
+    ledger: Box<dyn Ledger>,
     claim: u64,
     record: Record,
 }
@@ -31,15 +30,11 @@ struct Book {
 /// Moves positions and settles tokens, where the plan's tasks are not those of the records.
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let plan = &context.plan;
-    // A replay's tasks read other things under the sources' names; a hosted ledger is none of ours.
-    if plan.tasks.iter().any(|task| quarantine::is_replay(&task.name) || plan.hosting_sink(&task.sinks).is_some()) {
-        return Ok(());
-    }
     // A replay reads the quarantine under the name of the source: the stream's own position is none of its business.
     if plan.tasks.iter().any(|task| quarantine::is_replay(&task.name)) {
         return Ok(());
     }
-    let records = plan.ledger.records()?;
+    let records = context.books.records()?;
     let leaving: Vec<Leaving> = records
         .iter()
         .filter(|(task, _)| !quarantine::is_replay(task))
@@ -115,7 +110,7 @@ fn settle(context: &Context, task: &str, claim: u64, name: &str, token: Option<T
     let Some(token) = token else { return Ok(()) };
     let plan = &context.plan;
     if name == QUARANTINE {
-        let names = (&*context.uid, task, claim);
+        let names = (context.record.uid.as_str(), task, claim);
         let mut quarantine =
             Quarantine::open(&plan.quarantine, names, context.meter.clone(), context.world.clock.clone());
         return quarantine.publish(&token).and_then(|()| quarantine.sweep(None));
@@ -135,7 +130,7 @@ fn settle(context: &Context, task: &str, claim: u64, name: &str, token: Option<T
 
 impl Book {
     fn claim(context: &Context, task: &str) -> Result<Self, Error> {
-        let mut ledger = LocalLedger::new(task, context.plan.ledger.task(task), &context.holder);
+        let mut ledger = context.books.ledger(task, &context.holder)?;
         let claimed = ledger.claim()?;
         let record = claimed.last.unwrap_or_else(|| Record {
             version: VERSION,

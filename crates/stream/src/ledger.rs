@@ -4,11 +4,14 @@ pub mod local;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Position, Token};
+use self::local::LocalLedger;
+use crate::connector::kafka;
+use crate::{Error, Position, Token, World};
 
 /// The version of the shapes that are stored here.
 pub const VERSION: u32 = 1;
@@ -70,20 +73,68 @@ pub struct StreamRecord {
     /// The shards of each source, fixed at its first start: a path's hash picks one, so another number would read
     /// everything again.
     pub shards: IndexMap<String, u32>,
+    /// Where each partition that was there at a source's first start begins: by source, topic and partition. Any other
+    /// begins with its first row, also when it appeared while the stream was down.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub starts: BTreeMap<String, Starts>,
 }
 
-/// Where a stream's ledger lives: `<home>/<namespace>/<name>/`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where the partitions of one source begin: by topic, the offset of each partition.
+pub type Starts = BTreeMap<String, Vec<i64>>;
+
+/// All that a stream keeps of itself: its own record, and a ledger for each task.
+pub trait Books: Send + Sync {
+    /// The stream's record, if the stream was ever started from here.
+    fn stream(&self) -> Result<Option<StreamRecord>, Error>;
+
+    /// Writes the stream's first record, unless another process was first.
+    fn create_stream(&self, record: &StreamRecord) -> Result<(), Error>;
+
+    /// Replaces the stream's record by one of the next generation. Of two processes that do so at once, one wins; who
+    /// wants to know reads it again.
+    fn write_stream(&self, record: &StreamRecord) -> Result<(), Error>;
+
+    /// The last record of every task that ever ran, by the task's stored name.
+    fn records(&self) -> Result<BTreeMap<String, Record>, Error>;
+
+    /// A task that is held now, and by whom, where that can be told without taking it over.
+    fn holder(&self) -> Result<Option<(String, String)>, Error>;
+
+    /// Puts everything aside, so that the stream starts anew, and tells where it is now.
+    fn put_aside(&self, suffix: &str) -> Result<Option<String>, Error>;
+
+    /// The ledger of one task; `holder` is how this process names itself to another that is refused.
+    fn ledger(&self, task: &str, holder: &str) -> Result<Box<dyn Ledger>, Error>;
+}
+
+/// Where a stream's books are.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Home {
-    /// The folder that holds ledgers.
+    /// The folder that holds ledgers, and what is put aside of streams whose ledger is elsewhere.
     pub home: PathBuf,
     /// The stream's namespace.
     pub namespace: String,
     /// The stream's name.
     pub name: String,
+    /// The cluster whose topics hold the ledger; `None`: the folder does.
+    pub(crate) kafka: Option<kafka::Place>,
+}
+
+impl std::fmt::Display for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kafka {
+            Some(place) => write!(f, "{place}"),
+            None => write!(f, "{}", self.folder().display()),
+        }
+    }
 }
 
 impl Home {
+    /// Books in the folder `home`.
+    pub fn local(home: impl Into<PathBuf>, namespace: &str, name: &str) -> Self {
+        Self { home: home.into(), namespace: namespace.into(), name: name.into(), kafka: None }
+    }
+
     /// The stream's own folder.
     pub fn folder(&self) -> PathBuf {
         self.home.join(&self.namespace).join(&self.name)
@@ -99,24 +150,34 @@ impl Home {
         self.folder().join("quarantine")
     }
 
-    /// The stream's record, if the stream was ever started from here.
-    pub fn stream(&self) -> Result<Option<StreamRecord>, Error> {
-        local::read_json(&self.folder().join("stream.json"), "a stream's record")
+    /// Opens the books.
+    pub fn open(&self, world: &World) -> Result<Arc<dyn Books>, Error> {
+        Ok(match &self.kafka {
+            Some(place) => Arc::new(kafka::KafkaBooks::open(place, world)?),
+            None => Arc::new(LocalBooks(self.clone())),
+        })
+    }
+}
+
+/// Books in a local folder: `<home>/<namespace>/<name>/`.
+#[derive(Clone, Debug)]
+pub struct LocalBooks(pub Home);
+
+impl Books for LocalBooks {
+    fn stream(&self) -> Result<Option<StreamRecord>, Error> {
+        local::read_json(&self.0.folder().join("stream.json"), "a stream's record")
     }
 
-    /// Writes the stream's first record, unless another process was first.
-    pub fn create_stream(&self, record: &StreamRecord) -> Result<(), Error> {
-        local::create_once(&self.folder().join("stream.json"), &local::to_json(record)?)
+    fn create_stream(&self, record: &StreamRecord) -> Result<(), Error> {
+        local::create_once(&self.0.folder().join("stream.json"), &local::to_json(record)?)
     }
 
-    /// Replaces the stream's record.
-    pub fn write_stream(&self, record: &StreamRecord) -> Result<(), Error> {
-        local::replace(&self.folder().join("stream.json"), &local::to_json(record)?)
+    fn write_stream(&self, record: &StreamRecord) -> Result<(), Error> {
+        local::replace(&self.0.folder().join("stream.json"), &local::to_json(record)?)
     }
 
-    /// The last record of every task that ever ran, by the task's stored name.
-    pub fn records(&self) -> Result<BTreeMap<String, Record>, Error> {
-        let folder = self.folder().join("tasks");
+    fn records(&self) -> Result<BTreeMap<String, Record>, Error> {
+        let folder = self.0.folder().join("tasks");
         let mut records = BTreeMap::new();
         for name in local::names(&folder)? {
             if let Some(record) = local::last_record(&folder.join(&name))? {
@@ -126,28 +187,30 @@ impl Home {
         Ok(records)
     }
 
-    /// Who holds a task of this stream now, if anybody does.
-    pub fn holder(&self) -> Result<Option<(String, String)>, Error> {
-        for name in local::names(&self.folder().join("tasks"))? {
-            if let Some(holder) = local::holder(&self.task(&name))? {
+    fn holder(&self) -> Result<Option<(String, String)>, Error> {
+        for name in local::names(&self.0.folder().join("tasks"))? {
+            if let Some(holder) = local::holder(&self.0.task(&name))? {
                 return Ok(Some((name, holder)));
             }
         }
         Ok(None)
     }
 
-    /// Puts the whole ledger aside under a name that nobody looks for, and returns that name.
-    pub fn put_aside(&self, suffix: &str) -> Result<Option<PathBuf>, Error> {
-        let folder = self.folder();
+    fn put_aside(&self, suffix: &str) -> Result<Option<String>, Error> {
+        let folder = self.0.folder();
         if !folder.exists() {
             return Ok(None);
         }
         if let Some((task, holder)) = self.holder()? {
             return Err(Error::Held { task, holder });
         }
-        let aside = folder.with_file_name(format!("{}.aside-{suffix}", self.name));
+        let aside = folder.with_file_name(format!("{}.aside-{suffix}", self.0.name));
         std::fs::rename(&folder, &aside).map_err(Error::file("put aside", &folder))?;
         local::sync_folder(folder.parent().unwrap_or(Path::new(".")))?;
-        Ok(Some(aside))
+        Ok(Some(aside.display().to_string()))
+    }
+
+    fn ledger(&self, task: &str, holder: &str) -> Result<Box<dyn Ledger>, Error> {
+        Ok(Box::new(LocalLedger::new(task, self.0.task(task), holder)))
     }
 }

@@ -40,7 +40,7 @@ pub use error::Error;
 pub use facts::{Facts, LedgerFacts, SourceFacts, facts, homes};
 pub use format::{Cut, Decode, Decoded, Encode, Scan};
 pub use from::From;
-pub use ledger::{Claimed, Home, Ledger, Record, StreamRecord};
+pub use ledger::{Books, Claimed, Home, Ledger, Record, StreamRecord};
 pub use memory::{Lease, Pool};
 pub use meter::{Meters, PartSnapshot, Snapshot, StreamMeter, resident_bytes};
 pub use plan::{DecodeOpener, Nature, Plan, Promise, SinkOpener, Sort, SourceOpener, TaskPlan, check, plan};

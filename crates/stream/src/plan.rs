@@ -13,6 +13,7 @@ use document::Problem;
 use serde::{Serialize, Serializer};
 use stdx::Clock;
 
+use crate::connector::kafka;
 use crate::ledger::Home;
 use crate::spec::{Delivery, FailAfter, Stream};
 use crate::step::Planned;
@@ -106,6 +107,9 @@ pub struct PlannedSource {
     pub(crate) open: SourceOpener,
     #[serde(skip)]
     pub(crate) decode: Option<DecodeOpener>,
+    /// Where its partitions are learnt, for sources whose tasks follow them.
+    #[serde(skip)]
+    pub(crate) partitioned: Option<Arc<kafka::SourceSpec>>,
 }
 
 impl PlannedSource {
@@ -236,6 +240,11 @@ pub struct TaskPlan {
 }
 
 impl Plan {
+    /// `<namespace>.<name>`.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}.{}", self.namespace, self.name)
+    }
+
     /// The number of the sink among `sinks` that hosts the ledger.
     pub(crate) fn hosting_sink(&self, sinks: &[usize]) -> Option<usize> {
         sinks.iter().copied().find(|number| self.sinks[*number].sort == Sort::Hosting)
@@ -278,5 +287,5 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 }
 
 fn ledger_folder<S: Serializer>(home: &Home, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&home.folder().display())
+    serializer.collect_str(home)
 }

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stdx::Clock;
 
-use crate::ledger::local::LocalLedger;
-use crate::ledger::{Home, Record, VERSION};
-use crate::{Error, Ledger, Position};
+use crate::ledger::{Books, Record, VERSION};
+use crate::{Error, Position};
 
 /// Where one task stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,8 +39,8 @@ pub struct Moved {
 }
 
 /// Where every task that ever ran stands.
-pub fn show(home: &Home) -> Result<Vec<TaskPositions>, Error> {
-    let records = home.records()?.into_iter();
+pub fn show(books: &dyn Books) -> Result<Vec<TaskPositions>, Error> {
+    let records = books.records()?.into_iter();
     Ok(records
         .map(|(task, record)| TaskPositions {
             task,
@@ -58,13 +57,13 @@ pub fn show(home: &Home) -> Result<Vec<TaskPositions>, Error> {
 ///
 /// What its last record has prepared stays prepared: the next start publishes it, then reads on from `position`.
 pub fn set(
-    home: &Home,
+    books: &dyn Books,
     (task, source): (&str, &str),
     position: Position,
     holder: &str,
     clock: &Clock,
 ) -> Result<Moved, Error> {
-    let records = home.records()?;
+    let records = books.records()?;
     let Some(record) = records.get(task) else {
         let known: Vec<&str> = records.keys().map(String::as_str).collect();
         return Err(Error::World(format!("no task `{task}` has run; {}", known_ones("tasks", &known))));
@@ -74,12 +73,18 @@ pub fn set(
         let known = known_ones("its sources", &known);
         return Err(Error::World(format!("task `{task}` has no position in `{source}`; {known}")));
     }
-    change(home, task, source, Some(position), holder, clock)
+    change(books, task, source, Some(position), holder, clock)
 }
 
 /// Takes the positions in `source` away, of all tasks or of one, so that it is read from its beginning again.
-pub fn reset(home: &Home, source: &str, task: Option<&str>, holder: &str, clock: &Clock) -> Result<Vec<Moved>, Error> {
-    let records = home.records()?;
+pub fn reset(
+    books: &dyn Books,
+    source: &str,
+    task: Option<&str>,
+    holder: &str,
+    clock: &Clock,
+) -> Result<Vec<Moved>, Error> {
+    let records = books.records()?;
     let with = records.iter().filter(|(_, record)| record.positions.contains_key(source));
     let tasks: Vec<&String> = with.map(|(name, _)| name).filter(|name| task.is_none_or(|only| only == *name)).collect();
     if tasks.is_empty() {
@@ -92,7 +97,7 @@ pub fn reset(home: &Home, source: &str, task: Option<&str>, holder: &str, clock:
             known_ones("sources", &known)
         )));
     }
-    tasks.into_iter().map(|task| change(home, task, source, None, holder, clock)).collect()
+    tasks.into_iter().map(|task| change(books, task, source, None, holder, clock)).collect()
 }
 
 fn known_ones(what: &str, known: &[&str]) -> String {
@@ -100,17 +105,17 @@ fn known_ones(what: &str, known: &[&str]) -> String {
 }
 
 fn change(
-    home: &Home,
+    books: &dyn Books,
     task: &str,
     source: &str,
     position: Option<Position>,
     holder: &str,
     clock: &Clock,
 ) -> Result<Moved, Error> {
-    if let Some((task, holder)) = home.holder()? {
+    if let Some((task, holder)) = books.holder()? {
         return Err(Error::Held { task, holder });
     }
-    let mut ledger = LocalLedger::new(task, home.task(task), holder);
+    let mut ledger = books.ledger(task, holder)?;
     let claimed = ledger.claim()?;
     let Some(last) = claimed.last else {
         return Err(Error::World(format!(
@@ -138,10 +143,12 @@ fn change(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Token;
+    use crate::ledger::local::LocalLedger;
+    use crate::ledger::{Home, LocalBooks};
+    use crate::{Ledger, Token};
 
-    fn home(folder: &std::path::Path) -> Home {
-        let home = Home { home: folder.into(), namespace: "default".into(), name: "ids".into() };
+    fn books(folder: &std::path::Path) -> LocalBooks {
+        let home = Home::local(folder, "default", "ids");
         for task in ["ids-0", "ids-1"] {
             let mut ledger = LocalLedger::new(task, home.task(task), "the test");
             let claim = ledger.claim().unwrap().claim;
@@ -158,46 +165,46 @@ mod tests {
                 })
                 .unwrap();
         }
-        home
+        LocalBooks(home)
     }
 
     #[test]
     fn a_position_is_moved_by_a_record_that_keeps_what_is_prepared() {
         let folder = tempfile::tempdir().unwrap();
-        let (home, clock) = (home(folder.path()), Clock::manual(stdx::Timestamp::from_millis(2000)));
-        let moved = set(&home, ("ids-1", "ids"), Position(9.into()), "me", &clock).unwrap();
+        let (books, clock) = (books(folder.path()), Clock::manual(stdx::Timestamp::from_millis(2000)));
+        let moved = set(&books, ("ids-1", "ids"), Position(9.into()), "me", &clock).unwrap();
         assert_eq!((moved.before, moved.pending), (Some(Position(7.into())), vec!["raw".to_owned()]));
-        let record = home.records().unwrap()["ids-1"].clone();
+        let record = books.records().unwrap()["ids-1"].clone();
         assert_eq!((record.sequence, record.claim, record.at), (5, 2, 2000));
         assert_eq!(record.positions["ids"], Position(9.into()));
         assert_eq!(record.positions["others"], Position(3.into()));
         assert_eq!(record.tokens["raw"], Token("staged".into()));
-        assert_eq!(show(&home).unwrap()[0].positions["ids"], Position(7.into()));
+        assert_eq!(show(&books).unwrap()[0].positions["ids"], Position(7.into()));
     }
 
     #[test]
     fn a_reset_takes_the_positions_of_all_tasks_away() {
         let folder = tempfile::tempdir().unwrap();
-        let (home, clock) = (home(folder.path()), Clock::system());
-        assert_eq!(reset(&home, "ids", None, "me", &clock).unwrap().len(), 2);
-        assert!(show(&home).unwrap().iter().all(|task| !task.positions.contains_key("ids")));
-        assert_eq!(reset(&home, "others", Some("ids-0"), "me", &clock).unwrap().len(), 1);
-        let error = reset(&home, "ids", None, "me", &clock).unwrap_err().to_string();
+        let (books, clock) = (books(folder.path()), Clock::system());
+        assert_eq!(reset(&books, "ids", None, "me", &clock).unwrap().len(), 2);
+        assert!(show(&books).unwrap().iter().all(|task| !task.positions.contains_key("ids")));
+        assert_eq!(reset(&books, "others", Some("ids-0"), "me", &clock).unwrap().len(), 1);
+        let error = reset(&books, "ids", None, "me", &clock).unwrap_err().to_string();
         assert!(error.contains("`ids`") && error.contains("others"), "{error}");
     }
 
     #[test]
     fn nothing_is_moved_while_a_task_is_held_or_unknown() {
         let folder = tempfile::tempdir().unwrap();
-        let (home, clock) = (home(folder.path()), Clock::system());
-        let mut running = LocalLedger::new("ids-0", home.task("ids-0"), "a run");
+        let (books, clock) = (books(folder.path()), Clock::system());
+        let mut running = LocalLedger::new("ids-0", books.0.task("ids-0"), "a run");
         running.claim().unwrap();
-        let held = set(&home, ("ids-1", "ids"), Position(0.into()), "me", &clock).unwrap_err();
+        let held = set(&books, ("ids-1", "ids"), Position(0.into()), "me", &clock).unwrap_err();
         assert!(matches!(&held, Error::Held { holder, .. } if holder == "a run"), "{held}");
         drop(running);
         for (task, source) in [("ids-2", "ids"), ("ids-0", "nobody")] {
-            set(&home, (task, source), Position(0.into()), "me", &clock).unwrap_err();
+            set(&books, (task, source), Position(0.into()), "me", &clock).unwrap_err();
         }
-        assert_eq!(home.records().unwrap()["ids-1"].positions["ids"], Position(7.into()));
+        assert_eq!(books.records().unwrap()["ids-1"].positions["ids"], Position(7.into()));
     }
 }

@@ -54,7 +54,7 @@ impl Program {
     pub fn new(name: &str, folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         let home = folder.join(".headwater");
-        let ledger = Home { home, namespace: "default".into(), name: name.into() };
+        let ledger = Home::local(home, "default", name);
         let batch = BatchSpec::default();
         let plan = Plan {
             name: name.into(),
@@ -142,6 +142,7 @@ impl Program {
             consumers: Vec::new(),
             open: Arc::new(move |opened| Ok(Box::new(open(opened)?))),
             decode,
+            partitioned: None,
         });
         self
     }

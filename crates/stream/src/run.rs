@@ -1,5 +1,6 @@
 //! Makes the plan happen: a thread for each task, until their sources end or they are told to stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
@@ -7,9 +8,10 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use stdx::{Level, Stop};
 
-use crate::ledger::{StreamRecord, VERSION};
+use crate::connector::kafka;
+use crate::ledger::{Books, StreamRecord, VERSION};
 use crate::meter::{Snapshot, StreamMeter};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedSource};
 use crate::task::{self, Context};
 use crate::{Error, World, handover};
 
@@ -45,11 +47,13 @@ pub struct Report {
 /// A task that fails is opened again from its last record; one that can't go on stops the others, and its error is
 /// returned after they have committed.
 pub fn run(plan: Plan, world: &World, control: &Control) -> Result<Report, Error> {
-    let uid = stream_uid(&plan)?;
+    let books = plan.ledger.open(world)?;
+    let record = stream_record(&plan, &*books, world)?;
     let plan = Arc::new(plan);
     let context = Context {
         plan: Arc::clone(&plan),
-        uid: uid.into(),
+        books,
+        record: record.into(),
         world: world.clone(),
         stop: control.stop.clone(),
         meter: Arc::clone(&control.meter),
@@ -95,30 +99,36 @@ fn join(
     })
 }
 
-/// The uid of the stream's record, which is written at the first start.
-fn stream_uid(plan: &Plan) -> Result<String, Error> {
-    let home = &plan.ledger;
-    let shards: IndexMap<String, u32> =
-        plan.sources.iter().map(|source| (source.name.clone(), source.shards)).collect();
-    let record = match home.stream()? {
-        Some(record) if shards.keys().all(|source| record.shards.contains_key(source)) => return Ok(record.uid),
-        Some(mut record) => {
-            record.shards.extend(shards);
-            home.write_stream(&record)?;
-            record
+/// The stream's record, which is written at the first start: its uid, its shards, and where its partitions begin.
+fn stream_record(plan: &Plan, books: &dyn Books, world: &World) -> Result<StreamRecord, Error> {
+    let found = books.stream()?;
+    let is_new =
+        |source: &&PlannedSource| found.as_ref().is_none_or(|record| !record.shards.contains_key(&source.name));
+    let new: Vec<&PlannedSource> = plan.sources.iter().filter(is_new).collect();
+    if let Some(record) = found.as_ref().filter(|_| new.is_empty()) {
+        return Ok(record.clone());
+    }
+    let is_first = found.is_none();
+    let mut record = found.unwrap_or_else(|| StreamRecord {
+        version: VERSION,
+        uid: format!("{:08x}", fastrand::u32(..)),
+        generation: 0,
+        containers: plan.containers,
+        shards: IndexMap::new(),
+        starts: BTreeMap::new(),
+    });
+    record.generation += 1;
+    for source in new {
+        record.shards.insert(source.name.clone(), source.shards);
+        if let Some(kafka) = &source.partitioned {
+            record.starts.insert(source.name.clone(), kafka::starts(kafka, &kafka::partitions(kafka, world)?, world)?);
         }
-        None => {
-            let record = StreamRecord {
-                version: VERSION,
-                uid: format!("{:08x}", fastrand::u32(..)),
-                generation: 1,
-                containers: plan.containers,
-                shards,
-            };
-            home.create_stream(&record)?;
-            record
-        }
-    };
+    }
+    if is_first {
+        books.create_stream(&record)?
+    } else {
+        books.write_stream(&record)?
+    }
     // Another process may have been first: what is there now counts.
-    Ok(home.stream()?.unwrap_or(record).uid)
+    Ok(books.stream()?.unwrap_or(record))
 }

@@ -8,8 +8,7 @@ use arrow::datatypes::SchemaRef;
 use stdx::{Backoff, Bell, Chain, Level, Stop};
 
 use crate::flow::Flow;
-use crate::ledger::local::LocalLedger;
-use crate::ledger::{Record, VERSION};
+use crate::ledger::{Books, Record, StreamRecord, VERSION};
 use crate::meter::{PartMeter, StreamMeter};
 use crate::plan::{Plan, TaskPlan};
 use crate::quarantine::Quarantine;
@@ -35,7 +34,10 @@ pub(crate) const QUARANTINE: &str = "_quarantine";
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) uid: Arc<str>,
+    /// What the stream keeps of itself.
+    pub(crate) books: Arc<dyn Books>,
+    /// The stream's record, as this container has last read it.
+    pub(crate) record: Arc<StreamRecord>,
     pub(crate) world: World,
     pub(crate) stop: Stop,
     pub(crate) meter: Arc<StreamMeter>,
@@ -124,7 +126,8 @@ struct Open<'a> {
     task: &'a TaskPlan,
     context: Context,
     bell: &'a Bell,
-    ledger: Option<LocalLedger>,
+    /// `None`: a sink hosts it.
+    ledger: Option<Box<dyn Ledger>>,
     claim: u64,
     sequence: u64,
     sources: Vec<OpenedSource>,
@@ -155,8 +158,7 @@ impl<'a> Open<'a> {
             sinks.insert(number, sink);
             claimed
         } else {
-            let ledger = LocalLedger::new(&task.name, plan.ledger.task(&task.name), &context.holder);
-            local.insert(ledger).claim()?
+            local.insert(context.books.ledger(&task.name, &context.holder)?).claim()?
         };
         let Claimed { claim, last } = claimed;
         for number in &task.sinks {
@@ -164,7 +166,7 @@ impl<'a> Open<'a> {
                 sinks.insert(*number, plan.sinks[*number].open(open_sink(context, &task.name, *number, claim))?);
             }
         }
-        let names = (&*context.uid, task.name.as_str(), claim);
+        let names = (context.record.uid.as_str(), task.name.as_str(), claim);
         let (meter, clock) = (Arc::clone(&context.meter), context.world.clock.clone());
         let quarantine = Quarantine::open(&plan.quarantine, names, meter, clock);
         let recorded = last.as_ref().map(|record| record.positions.clone()).unwrap_or_default();
@@ -220,7 +222,9 @@ impl<'a> Open<'a> {
             let position = last.and_then(|record| record.positions.get(&planned.name)).cloned();
             let source = planned.open(OpenSource {
                 name: planned.name.as_str().into(),
+                stream: self.context.plan.full_name().into(),
                 position,
+                starts: self.context.record.starts.get(&planned.name).cloned().unwrap_or_default().into(),
                 shard: (*shard, planned.shards),
                 bell: self.bell.clone(),
                 until_idle: self.context.until_idle,
@@ -470,7 +474,8 @@ pub(crate) fn open_sink(context: &Context, task: &str, number: usize, claim: u64
     let planned = &context.plan.sinks[number];
     OpenSink {
         name: planned.name.as_str().into(),
-        uid: Arc::clone(&context.uid),
+        stream: context.plan.full_name().into(),
+        uid: context.record.uid.as_str().into(),
         task: task.into(),
         claim,
         schema: Arc::clone(&planned.schema),

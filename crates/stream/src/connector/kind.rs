@@ -10,10 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stdx::Chain;
 
-use super::{World, blackhole, files, generate, http, stdin, stdout};
+use super::{World, blackhole, files, generate, http, kafka, stdin, stdout};
 use crate::facts::SourceFacts;
 use crate::format::{Format, FormatSpec, Name, avro};
 use crate::plan::{DecodeOpener, Nature, SinkOpener, Sort, SourceOpener};
+use crate::spec::Stream;
 use crate::{Chunk, Facts, From, Limit, Origin, step};
 
 /// How much of an input is looked at to infer its schema.
@@ -32,11 +33,14 @@ pub struct SourceSpec {
     /// A long-lived stream of lines over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<http::SourceSpec>,
+    /// Kafka topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<kafka::SourceSpec>,
     /// Rows made up on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<generate::SourceSpec>,
-    /// The format of the messages. By default: what the ending of the files' names says, `json` for `stdin` and
-    /// `http`; `generate` needs none.
+    /// The format of the messages. By default: what the ending of the files' names says, `json` for `stdin`, `http`
+    /// and `kafka`; `generate` needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FormatSpec>,
 }
@@ -50,13 +54,16 @@ pub struct SinkSpec {
     /// Files that appear whole, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<files::SinkSpec>,
+    /// Kafka topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<kafka::SinkSpec>,
     /// Standard output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<stdout::SinkSpec>,
     /// Nowhere: rows are counted and dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blackhole: Option<blackhole::SinkSpec>,
-    /// The format. By default `parquet` for files and `json` for standard output.
+    /// The format. By default `parquet` for files and `json` for standard output and Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FormatSpec>,
 }
@@ -70,6 +77,8 @@ pub enum SourceKind<'a> {
     Stdin,
     /// HTTP.
     Http(&'a http::SourceSpec),
+    /// Kafka.
+    Kafka(&'a kafka::SourceSpec),
     /// Generated rows.
     Generate(&'a generate::SourceSpec),
 }
@@ -79,6 +88,8 @@ pub enum SourceKind<'a> {
 pub enum SinkKind<'a> {
     /// Files.
     Files(&'a files::SinkSpec),
+    /// Kafka.
+    Kafka(&'a kafka::SinkSpec),
     /// Standard output.
     Stdout,
     /// Nowhere.
@@ -92,9 +103,10 @@ impl SourceSpec {
             self.files.as_ref().map(SourceKind::Files),
             self.stdin.as_ref().map(|_| SourceKind::Stdin),
             self.http.as_ref().map(SourceKind::Http),
+            self.kafka.as_ref().map(SourceKind::Kafka),
             self.generate.as_ref().map(SourceKind::Generate),
         ];
-        exactly_one(kinds, path, "`files`, `generate`, `http`, `stdin`")
+        exactly_one(kinds, path, "`files`, `generate`, `http`, `kafka`, `stdin`")
     }
 
     /// The format of its messages; `None` where it makes columns by itself.
@@ -110,7 +122,9 @@ impl SourceSpec {
                         .hint("format: json")
                 })
             }
-            SourceKind::Stdin | SourceKind::Http(_) => Ok(Some(given.unwrap_or_else(|| Format::named(Name::Json)))),
+            SourceKind::Stdin | SourceKind::Http(_) | SourceKind::Kafka(_) => {
+                Ok(Some(given.unwrap_or_else(|| Format::named(Name::Json))))
+            }
             SourceKind::Generate(spec) => match &self.format {
                 Some(_) => Err(Problem::at(format!("{path}.format"))
                     .found("a format")
@@ -127,10 +141,11 @@ impl SinkSpec {
     pub fn kind(&self, path: &str) -> Result<SinkKind<'_>, Problem> {
         let kinds = [
             self.files.as_ref().map(SinkKind::Files),
+            self.kafka.as_ref().map(SinkKind::Kafka),
             self.stdout.as_ref().map(|_| SinkKind::Stdout),
             self.blackhole.as_ref().map(|_| SinkKind::Blackhole),
         ];
-        exactly_one(kinds, path, "`blackhole`, `files`, `stdout`")
+        exactly_one(kinds, path, "`blackhole`, `files`, `kafka`, `stdout`")
     }
 
     fn format(&self, default: Name) -> Format {
@@ -160,6 +175,7 @@ pub(crate) fn source_problems(spec: &SourceSpec, path: &str) -> Vec<Problem> {
         SourceKind::Files(files) => files::source_problems(files, &format!("{path}.files")),
         SourceKind::Stdin => Vec::new(),
         SourceKind::Http(http) => http::problems(http, &format!("{path}.http")),
+        SourceKind::Kafka(kafka) => kafka::source_problems(kafka, &format!("{path}.kafka")),
         SourceKind::Generate(generate) => generate::problems(generate, &format!("{path}.generate")),
     };
     match spec.format(kind, path) {
@@ -184,6 +200,9 @@ pub(crate) fn sink_problems(spec: &SinkSpec, path: &str) -> Vec<Problem> {
     let (mut problems, format) = match spec.kind(path) {
         Ok(SinkKind::Files(files)) => {
             (files::sink_problems(files, &format!("{path}.files")), Some(spec.format(Name::Parquet)))
+        }
+        Ok(SinkKind::Kafka(kafka)) => {
+            (kafka::sink_problems(kafka, &format!("{path}.kafka")), Some(spec.format(Name::Json)))
         }
         Ok(SinkKind::Stdout) => (Vec::new(), Some(spec.format(Name::Json))),
         Ok(SinkKind::Blackhole) => (Vec::new(), None),
@@ -232,7 +251,10 @@ pub(crate) fn look(spec: &SourceSpec, path: &str, world: &World) -> Result<Sourc
                 ]
             })
         }
-        (SourceKind::Files(_) | SourceKind::Stdin | SourceKind::Http(_), None) => Ok(SourceFacts::default()),
+        (SourceKind::Kafka(kafka), Some(format)) => kafka::look(kafka, &format, path, SAMPLE, world),
+        (SourceKind::Files(_) | SourceKind::Stdin | SourceKind::Http(_) | SourceKind::Kafka(_), None) => {
+            Ok(SourceFacts::default())
+        }
     }
 }
 
@@ -285,7 +307,7 @@ fn look_at_files(
         }
     };
     let schema = schema.map_err(|problem| vec![at(problem, path)])?;
-    Ok(SourceFacts { schema: Some(schema), files: Some(look.files), bytes: Some(look.bytes) })
+    Ok(SourceFacts { schema: Some(schema), files: Some(look.files), bytes: Some(look.bytes), ..SourceFacts::default() })
 }
 
 fn framed(format: &Format, wanted: &SchemaRef) -> files::Framed {
@@ -308,16 +330,27 @@ pub(crate) struct SourceParts {
     pub(crate) is_bounded: bool,
     pub(crate) open: SourceOpener,
     pub(crate) decode: Option<DecodeOpener>,
+    /// Where its partitions are learnt, for sources whose tasks follow them.
+    pub(crate) partitioned: Option<Arc<kafka::SourceSpec>>,
+}
+
+/// What rows have beside the columns of the messages: columns that the connector adds.
+pub(crate) fn full_schema(spec: &SourceSpec, path: &str, messages: SchemaRef) -> Result<SchemaRef, Problem> {
+    match &spec.kafka {
+        Some(kafka) => kafka::with_metadata(kafka, &messages, &format!("{path}.kafka.metadata")),
+        None => Ok(messages),
+    }
 }
 
 /// Plans a source whose rows are `wanted`, a part of what there is.
 pub(crate) fn plan_source(
     spec: &SourceSpec,
-    path: &str,
+    source: &str,
     full: &SchemaRef,
     wanted: &SchemaRef,
     facts: &Facts,
 ) -> Result<SourceParts, Vec<Problem>> {
+    let path = &*format!("spec.sources.{source}");
     let problems = source_problems(spec, path);
     if !problems.is_empty() {
         return Err(problems);
@@ -337,6 +370,7 @@ pub(crate) fn plan_source(
         is_bounded,
         open,
         decode,
+        partitioned: None,
     };
     Ok(match kind {
         SourceKind::Files(files) => {
@@ -360,6 +394,10 @@ pub(crate) fn plan_source(
             let what = format!("http {}", http.url.split('?').next().unwrap_or_default());
             let http = http.clone();
             parts(what, Nature::Ephemeral, 1, false, Arc::new(move |open| http::source(&http, open)))
+        }
+        SourceKind::Kafka(kafka) => {
+            let format = format.unwrap_or_else(|| Format::named(Name::Json));
+            kafka::plan_source(kafka, source, &format, (full, wanted), facts)
         }
         SourceKind::Generate(generate) => {
             let nature = if generate.seed.is_some() { Nature::Replayable } else { Nature::Ephemeral };
@@ -418,6 +456,7 @@ pub(crate) fn plan_sink(spec: &SinkSpec, path: &str, schema: &SchemaRef) -> Resu
                 open,
             })
         }
+        SinkKind::Kafka(kafka) => kafka::plan_sink(kafka, path, spec.format(Name::Json), schema),
         SinkKind::Stdout => {
             let format = spec.format(Name::Json);
             let problems = format.encodable(schema, &format!("{path}.format"));
@@ -479,4 +518,10 @@ fn partitions(spec: &files::SinkSpec, path: &str, schema: &SchemaRef) -> Result<
 pub(crate) fn folder_of(sink: &SinkSpec, folder: &Path) -> Option<PathBuf> {
     let files = sink.files.as_ref()?;
     Some(folder.join(files::local(&files.url).ok()?))
+}
+
+/// The ledger that a sink hosts, where it does.
+pub(crate) fn hosted(sink: &SinkSpec, stream: &Stream) -> Option<kafka::Place> {
+    let kafka = sink.kafka.as_ref().filter(|kafka| kafka.delivery == kafka::Delivery::ExactlyOnce)?;
+    Some(kafka::Place { sink: kafka.clone(), stream: format!("{}.{}", stream.namespace, stream.name) })
 }

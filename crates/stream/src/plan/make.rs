@@ -150,9 +150,12 @@ impl Edges {
 fn full_schemas(stream: &Stream, facts: &Facts) -> Result<Vec<SchemaRef>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut schemas = Vec::new();
-    for name in stream.spec.sources.keys() {
+    for (name, source) in &stream.spec.sources {
         match facts.sources.get(name).and_then(|facts| facts.schema.clone()) {
-            Some(schema) => schemas.push(schema),
+            Some(schema) => match connector::full_schema(source, &format!("spec.sources.{name}"), schema) {
+                Ok(schema) => schemas.push(schema),
+                Err(problem) => problems.push(problem),
+            },
             None => problems.push(
                 Problem::at(format!("spec.sources.{name}"))
                     .found("nothing that tells what its rows look like")
@@ -226,7 +229,7 @@ fn plan_sources(
 ) -> Result<Vec<SourceParts>, Vec<Problem>> {
     let (mut parts, mut problems) = (Vec::new(), Vec::new());
     for ((name, source), (full, pruned)) in stream.spec.sources.iter().zip(full.iter().zip(pruned)) {
-        match connector::plan_source(source, &format!("spec.sources.{name}"), full, pruned, facts) {
+        match connector::plan_source(source, name, full, pruned, facts) {
             Ok(planned) => parts.push(planned),
             Err(found) => problems.extend(found),
         }
@@ -281,6 +284,7 @@ fn sources(
             consumers: consumers(graph, From::Source(number)),
             open: parts.open,
             decode: parts.decode,
+            partitioned: parts.partitioned,
         })
         .collect()
 }
@@ -388,7 +392,9 @@ fn check_earlier_runs(stream: &Stream, facts: &Facts, sources: &[PlannedSource],
     };
     check_gone_sources(stream, facts, problems);
     for source in sources {
-        if let Some(shards) = record.shards.get(&source.name).filter(|shards| **shards != source.shards) {
+        // Partitions are the cluster's, and may become more; shards are ours.
+        let shards = record.shards.get(&source.name).filter(|_| source.partitioned.is_none());
+        if let Some(shards) = shards.filter(|shards| **shards != source.shards) {
             problems.push(
                 Problem::at(format!("spec.sources.{}", source.name))
                     .found(format!("{} shards", source.shards))

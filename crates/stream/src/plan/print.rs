@@ -66,7 +66,7 @@ impl Display for Plan {
         let tasks: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
         writeln!(f, "tasks      {} in {} container(s): {}", tasks.len(), self.containers, tasks.join(", "))?;
         writeln!(f, "commit     at most {:?} after a row was read", self.commit_every)?;
-        writeln!(f, "ledger     {}", self.ledger.folder().display())?;
+        writeln!(f, "ledger     {}", self.ledger)?;
         writeln!(f, "quarantine {}", self.quarantine.display())?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use stdx::Level;
-use stream::ledger::Home;
+use stream::ledger::{Books as _, Home, LocalBooks};
 use stream::{Error, Position};
 
 use crate::support::{Place, visible, wait_until};
@@ -17,8 +17,8 @@ sinks:
 batch: {rows: 10}
 ";
 
-fn home(place: &Place) -> Home {
-    Home { home: place.path("out/_headwater"), namespace: "default".into(), name: "test".into() }
+fn home(place: &Place) -> LocalBooks {
+    LocalBooks(Home::local(place.path("out/_headwater"), "default", "test"))
 }
 
 #[test]

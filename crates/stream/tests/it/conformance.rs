@@ -23,6 +23,8 @@ fn open_source(place: &Place, plan: &Plan, position: Option<stream::Position>) -
     let source = &plan.sources[0];
     let open = OpenSource {
         name: source.name.as_str().into(),
+        stream: "default.test".into(),
+        starts: Arc::default(),
         position,
         shard: (0, source.shards),
         bell: Bell::default(),
@@ -158,6 +160,7 @@ fn decoders_tell_the_bad_from_the_good() {
 fn open_sink(place: &Place, plan: &Plan, claim: u64) -> Box<dyn Sink> {
     let open = OpenSink {
         name: "out".into(),
+        stream: "default.test".into(),
         uid: "u1".into(),
         task: "rows-0".into(),
         claim,

@@ -28,6 +28,8 @@ impl Test {
     fn open(&self, spec: &SourceSpec, position: Option<Position>) -> OpenSource {
         OpenSource {
             name: "made".into(),
+            stream: "default.test".into(),
+            starts: Arc::default(),
             position,
             shard: (0, 1),
             bell: stdx::Bell::default(),

@@ -44,6 +44,8 @@ impl Bench {
         };
         let open = OpenSource {
             name: "alerts".into(),
+            stream: "default.test".into(),
+            starts: Arc::default(),
             position,
             shard: (0, 1),
             bell: self.bell.clone(),

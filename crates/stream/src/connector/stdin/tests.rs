@@ -51,6 +51,8 @@ impl Test {
         };
         let open = OpenSource {
             name: "in".into(),
+            stream: "default.test".into(),
+            starts: Arc::default(),
             position: None,
             shard: (0, 1),
             bell: Bell::default(),

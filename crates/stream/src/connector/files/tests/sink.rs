@@ -70,6 +70,7 @@ impl Bench {
         let spec = SinkSpec { url: "out".to_owned(), roll: self.roll.clone(), ..SinkSpec::default() };
         let open = OpenSink {
             name: "raw".into(),
+            stream: "default.test".into(),
             uid: "u1".into(),
             task: "main-0".into(),
             claim: self.claim,
