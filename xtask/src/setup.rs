@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::context::Context;
 use crate::process::{answers, cargo, program, run};
 use crate::report::{Report, say};
+use crate::services::kafka;
 
 /// Built from source once, which takes some minutes.
 const CARGO_DENY: &str = "0.20.2";
@@ -32,9 +33,14 @@ const PACKAGES: [Package; 3] = [
     Package { name: "python3-venv", there: || answers("python3", &["-c", "import ensurepip, venv"]) },
 ];
 
+/// What the services need, beyond the jars that are fetched.
+const JAVA: Package = Package { name: "default-jre-headless", there: || answers("java", &["-version"]) };
+const MAVEN: Package = Package { name: "maven", there: || answers("mvn", &["--version"]) };
+const OPENSSL: Package = Package { name: "openssl", there: || answers("openssl", &["version"]) };
+
 /// All parts, one after another.
 pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
-    let found = packages(context);
+    let found = packages(context, &PACKAGES);
     report.part(context, "Debian packages", found)?;
     for name in ["fmt", "clippy"] {
         let found = component(context, name);
@@ -44,13 +50,30 @@ pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
     report.part(context, "cargo-deny", found)?;
     let found = python(context);
     report.part(context, "Python environment", found)?;
+    let found = packages(context, &[OPENSSL]).and_then(|()| kafka::jars(context));
+    report.part(context, "Apache Kafka", found)?;
     Ok(())
 }
 
-/// The Debian packages that later parts need.
-fn packages(context: &Context) -> Result<()> {
+/// A Java that runs programs.
+pub(crate) fn java(context: &Context) -> Result<()> {
+    packages(context, &[JAVA])
+}
+
+/// What fetches Java programs. Asked together with Java, so that one line names all that is missing.
+pub(crate) fn maven(context: &Context) -> Result<()> {
+    packages(context, &[JAVA, MAVEN])
+}
+
+/// What makes certificates.
+pub(crate) fn openssl(context: &Context) -> Result<()> {
+    packages(context, &[OPENSSL])
+}
+
+/// Debian packages that later parts need.
+fn packages(context: &Context, wanted: &[Package]) -> Result<()> {
     let missing = |package: &&Package| !(package.there)();
-    let names: Vec<&str> = PACKAGES.iter().filter(missing).map(|package| package.name).collect();
+    let names: Vec<&str> = wanted.iter().filter(missing).map(|package| package.name).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -97,7 +120,7 @@ pub(crate) fn python(context: &Context) -> Result<PathBuf> {
     if ready.exists() {
         return Ok(python);
     }
-    packages(context)?;
+    packages(context, &PACKAGES)?;
     say(format_args!("making the Python environment {}, once", home.display()));
     fs::create_dir_all(&home).with_context(|| format!("make the folder {}", home.display()))?;
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home)).context("make a Python environment")?;
@@ -106,7 +129,7 @@ pub(crate) fn python(context: &Context) -> Result<PathBuf> {
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"]);
     run(pip.arg(&list)).context("install the Python packages of xtask/requirements.txt")?;
-    if !answers(&python, &["-c", "import fastavro, pyarrow"]) {
+    if !answers(&python, &["-c", "import confluent_kafka, fastavro, pyarrow"]) {
         bail!("the Python environment {} doesn't work: remove it and try again", home.display());
     }
     // Last, so that an environment which was interrupted is made anew.
