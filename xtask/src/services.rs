@@ -187,7 +187,7 @@ fn act(verb: &str, part: &mut Part) -> Result<()> {
         "pause" => part.process.signal("STOP"),
         "resume" => part.process.signal("CONT"),
         // A broker hands its partitions over first, for which it is given the time of a start.
-        "stop" => process::stop(std::slice::from_ref(&part.process), Duration::from_secs(60)),
+        "stop" => process::stop(std::slice::from_ref(&part.process), Duration::from_mins(1)),
         "kill" => {
             part.process.signal("KILL").and_then(|()| process::stop(std::slice::from_ref(&part.process), STOP_WITHIN))
         }

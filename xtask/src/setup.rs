@@ -4,7 +4,7 @@
 //! `${HEADWATER_CACHE:-$HOME/.cache/headwater}`. With `CI=true` a missing Debian package is installed when root asks;
 //! elsewhere the command is printed, for a person to run.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -121,8 +121,16 @@ pub(crate) fn python(context: &Context) -> Result<PathBuf> {
         return Ok(python);
     }
     packages(context, &PACKAGES)?;
-    say(format_args!("making the Python environment {}, once", home.display()));
     fs::create_dir_all(&home).with_context(|| format!("make the folder {}", home.display()))?;
+    // Others may ask for it at the same time. The lock is no part of the folder, which `--clear` empties.
+    let lock = home.with_extension("lock");
+    let lock =
+        File::options().create(true).append(true).open(&lock).with_context(|| format!("open {}", lock.display()))?;
+    lock.lock().context("wait for another who makes the Python environment")?;
+    if ready.exists() {
+        return Ok(python);
+    }
+    say(format_args!("making the Python environment {}, once", home.display()));
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home)).context("make a Python environment")?;
     let list = home.join("requirements.txt");
     fs::write(&list, REQUIREMENTS).with_context(|| format!("write {}", list.display()))?;

@@ -25,6 +25,7 @@ pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
 
     let mut tests = cargo(context, &["test", "--workspace", "--no-fail-fast"]);
     tests.env("HEADWATER_SKIPS", &skips).env("HEADWATER_SERVICES", &context.services);
+    tests.env("HEADWATER_XTASK", context.built.join("xtask"));
     if let Some(python) = python {
         tests.env("HEADWATER_PYTHON", python);
     }

@@ -1,4 +1,4 @@
-//! Apache Kafka, in KRaft mode: each broker is a controller too.
+//! Apache Kafka, in `KRaft` mode: each broker is a controller too.
 
 mod jars;
 mod secure;
@@ -22,9 +22,10 @@ use super::process::{Process, stop, wait};
 use super::state::{Part, State, make_folder, write_secret};
 use crate::context::Context;
 use crate::report::say;
+use crate::setup;
 
 /// How long brokers may take until they answer.
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_mins(1);
 
 /// What a broker says when it serves.
 const STARTED: &str = "Kafka Server started";
@@ -58,6 +59,10 @@ pub(super) fn start(context: &Context, name: &str, folder: &Path, asked: Asked, 
         files: secrets.map(|secrets| secrets.files).unwrap_or_default(),
     };
     state.files.insert("jars".to_owned(), jars.clone());
+    match setup::python(context) {
+        Ok(python) => drop(state.files.insert("python".to_owned(), python)),
+        Err(error) => say(format_args!("{name}: tests that read with another client are skipped: {error:#}")),
+    }
     let words = command(&jars, folder, asked.heap_mib);
     for broker in &brokers {
         let log = broker.folder.join("server.log");

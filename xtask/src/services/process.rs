@@ -32,6 +32,8 @@ impl Process {
         let mut apart = Command::new("sh");
         apart.args(["-c", CLOSE_AND_START, "sh"]).args(command).process_group(0);
         apart.stdin(Stdio::null()).stdout(told.try_clone()?).stderr(told);
+        // Where a program that crashes leaves its last words.
+        apart.current_dir(log.parent().unwrap_or(Path::new(".")));
         let child = apart.spawn().with_context(|| format!("start `{}`", command.join(" ")))?;
         Process::of(child.id()).with_context(|| format!("`{}` ended at once: see {}", command.join(" "), log.display()))
     }

@@ -86,7 +86,7 @@ mod tests {
             started_unix_seconds: 1000,
             parts: vec![Part { number: 1, process, command: Vec::new(), log: "x".into() }],
             listeners: [("plaintext".to_owned(), "127.0.0.1:1".to_owned())].into(),
-            files: Default::default(),
+            files: std::collections::BTreeMap::default(),
         }
     }
 

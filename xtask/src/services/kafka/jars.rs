@@ -1,6 +1,6 @@
 //! Apache Kafka from Maven Central, fetched once.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,6 +23,12 @@ const ATTEMPTS: usize = 3;
 
 /// The folder of the jars, fetched when it isn't there.
 pub(crate) fn jars(context: &Context) -> Result<PathBuf> {
+    fs::create_dir_all(&context.cache).with_context(|| format!("make the folder {}", context.cache.display()))?;
+    // Services that start side by side need this only once.
+    let lock = context.cache.join(format!("kafka-{VERSION}.lock"));
+    let lock =
+        File::options().create(true).append(true).open(&lock).with_context(|| format!("open {}", lock.display()))?;
+    lock.lock().context("wait for another who fetches Apache Kafka")?;
     setup::java(context)?;
     let home = context.cache.join(format!("kafka-{VERSION}"));
     let jars = home.join("lib");
@@ -30,15 +36,12 @@ pub(crate) fn jars(context: &Context) -> Result<PathBuf> {
         return Ok(jars);
     }
     setup::maven(context)?;
-    fs::create_dir_all(&context.cache).with_context(|| format!("make the folder {}", context.cache.display()))?;
-    // Beside its place and named for this process: whoever is ready first renames, and nobody sees half a folder.
-    let fresh = context.cache.join(format!("kafka-{VERSION}.{}.tmp", std::process::id()));
-    let fetched = fetch(context, &fresh).and_then(|()| match fs::rename(&fresh, &home) {
-        Err(error) if !jars.is_dir() => Err(error).with_context(|| format!("move {} into place", home.display())),
-        _ => Ok(jars),
-    });
+    // Beside its place, so that nobody ever sees half a folder.
+    let fresh = context.cache.join(format!("kafka-{VERSION}.tmp"));
     drop(fs::remove_dir_all(&fresh));
-    fetched
+    fetch(context, &fresh)?;
+    fs::rename(&fresh, &home).with_context(|| format!("move {} into place", home.display()))?;
+    Ok(jars)
 }
 
 fn fetch(context: &Context, folder: &Path) -> Result<()> {

@@ -100,7 +100,7 @@ impl Secrets {
         lines.join("\n") + "\n"
     }
 
-    /// What Kafka's StorageTool is told, so that the users of the salted mechanisms are there from the start.
+    /// What Kafka's `StorageTool` is told, so that the users of the salted mechanisms are there from the start.
     pub(super) fn of_storage(&self) -> Vec<String> {
         let users = self.passwords.iter().flat_map(|(user, password)| {
             SCRAM.map(|mechanism| format!("{mechanism}=[name={user},password={password}]"))
@@ -144,12 +144,12 @@ fn made(openssl: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// 128 random bits, as letters and digits.
+/// 128 random bits, as hexadecimal digits.
 fn password() -> Result<String> {
     let mut bytes = [0; 16];
     let random = fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
     random.context("read /dev/urandom")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ rootLogger.level = info
 rootLogger.appenderRef.out.ref = out
 ";
 
-/// For every broker.
+/// For every broker. Nothing is ever too old to be kept, unless a topic says so: tests write records of any date.
 const COMMON: &str = "\
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
@@ -42,6 +42,7 @@ share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.initial.task.delay.ms=500
+log.retention.ms=-1
 log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=1000
 log.cleaner.dedupe.buffer.size=8388608
