@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 /// How often something is looked at while it is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Closes what the caller's caller left open (a pipe of `make`, say), so that nobody waits for our brokers to end.
-const CLOSE_AND_START: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec \"$@\"";
+/// Closes what the caller's caller left open (a pipe of `make`, say), so that nobody waits for our brokers to end. In
+/// bash, because plain shells close no number above nine.
+const CLOSE_AND_START: &str =
+    "for open in /dev/fd/*; do number=${open##*/}; ((number > 2)) && eval \"exec $number>&-\"; done; exec \"$@\"";
 
 /// A process, and the moment it was born, so that a stranger who was given the same number isn't taken for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,8 @@ impl Process {
     pub(crate) fn start(command: &[String], log: &Path) -> Result<Process> {
         let told = File::options().create(true).append(true).open(log);
         let told = told.with_context(|| format!("open {}", log.display()))?;
-        let mut apart = Command::new("sh");
-        apart.args(["-c", CLOSE_AND_START, "sh"]).args(command).process_group(0);
+        let mut apart = Command::new("bash");
+        apart.args(["-c", CLOSE_AND_START, "bash"]).args(command).process_group(0);
         apart.stdin(Stdio::null()).stdout(told.try_clone()?).stderr(told);
         // Where a program that crashes leaves its last words.
         apart.current_dir(log.parent().unwrap_or(Path::new(".")));
@@ -187,6 +189,8 @@ mod tests {
         }
         let folder = tempfile::tempdir().expect("a folder");
         let process = sleeper(folder.path());
+        let name = || fs::read_to_string(format!("/proc/{}/comm", process.pid)).unwrap_or_default();
+        assert!(wait(Duration::from_secs(10), || name().trim() == "sleep"), "still {}", name());
         let open = fs::read_dir(format!("/proc/{}/fd", process.pid)).expect("listed");
         let names: Vec<String> = open.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         stop(&[process], Duration::ZERO).expect("stopped");

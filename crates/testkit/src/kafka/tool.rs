@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// A tool that takes longer than this is ended.
-const END_WITHIN: Duration = Duration::from_secs(120);
+const END_WITHIN: Duration = Duration::from_mins(2);
 
 /// One of Kafka's own tools, with its arguments.
 #[derive(Debug)]
