@@ -23,8 +23,8 @@ use state::{Part, State};
 use crate::context::Context;
 use crate::report::say;
 
-/// How long processes may take to end when they are asked to.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long processes may take to end when they are asked to. Not long: what they hold is thrown away.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// A service, and how it is started.
 struct Service {

@@ -42,22 +42,25 @@ def create(asked, settings):
 
 
 def grow(asked, settings):
-    done(AdminClient(settings).create_partitions([NewPartitions(asked["topic"], asked["partitions"])]))
+    admin = AdminClient(settings)
+    done(admin.create_partitions([NewPartitions(asked["topic"], asked["partitions"])]))
     return []
 
 
 def remove(asked, settings):
-    done(AdminClient(settings).delete_topics([asked["topic"]]))
+    admin = AdminClient(settings)
+    done(admin.delete_topics([asked["topic"]]))
     return []
 
 
+# The admin client must outlive this: its end is the end of what it was asked for.
 def done(futures):
     for future in futures.values():
         future.result(SECONDS_MAX)
 
 
 def produce(asked, settings):
-    producer = Producer({"linger.ms": 5, **settings})
+    producer = Producer({"linger.ms": 5, "enable.idempotence": True, **settings})
     errors = []
     if "transaction" in asked:
         producer.init_transactions(SECONDS_MAX)
