@@ -8,6 +8,7 @@ mod docs;
 mod examples;
 mod process;
 mod report;
+mod services;
 mod setup;
 mod suite;
 mod tidy;
@@ -22,17 +23,22 @@ use crate::report::{Report, say};
 
 const HELP: &str = "\
 cargo xtask STAGE... [--check] [--keep-going]
+cargo xtask services up|down|status [NAME...]
 
-  ci         all of the stages below, in this order, comparing generated files instead of writing them
-  setup      what the stages need beyond Rust and a linker: Debian packages, rustfmt and clippy, cargo-deny, and a
-             Python environment with pyarrow and fastavro. Stages ask for what they need, so this need not be run first
+  ci         all of the stages below, in this order, comparing generated files instead of writing them, with the
+             services up for the time of the tests
+  setup      what the stages need beyond Rust and a linker: Debian packages, rustfmt and clippy, cargo-deny, a Python
+             environment with pyarrow, fastavro and confluent-kafka, and Apache Kafka. Stages ask for what they need, so
+             this need not be run first
   fmt        rustfmt, changing nothing (`cargo fmt` changes)
   tidy       the rules that lints can't hold: layers, file length, links, listed modules (also a test of xtask)
   deny       one version of each crate, known licences, no foreign sources (deny.toml)
   lint       clippy on everything, warnings denied
-  test       the tests of the workspace
+  test       the tests of the workspace; those that need a service that isn't up are skipped
   docs       writes docs/reference and schema; with --check, says which of their files are not fresh
   examples   checks every examples/*.yaml, and plans those with a line `# plan: ARGUMENTS`
+
+  services   real servers for tests, on this machine: see `cargo xtask services help`
 
   --check       docs: compare, write nothing
   --keep-going  go on after a stage that failed
@@ -40,6 +46,7 @@ cargo xtask STAGE... [--check] [--keep-going]
 Environment
   CI=true            nothing may be skipped; as root, missing Debian packages are installed
   HEADWATER_CACHE    where tools and the Python environment are kept [default: ~/.cache/headwater]
+  HEADWATER_SERVICES where services keep what they hold [default: services in the cache]
   HEADWATER_ALERTS   a folder of ZTF alerts [default: ../shared/data/ztf, where it exists]
   CARGO_TARGET_DIR   respected
 
@@ -62,11 +69,18 @@ const STAGES: [(&str, Run); 8] = [
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.is_empty() || arguments.iter().any(|word| word == "--help" || word == "-h" || word == "help") {
+    let asks = |word: &String| ["--help", "-h", "help"].contains(&word.as_str());
+    if arguments.is_empty() || (arguments[0] != "services" && arguments.iter().any(asks)) {
         say(HELP);
         return ExitCode::SUCCESS;
     }
-    match start(&arguments) {
+    let ended = match arguments.split_first() {
+        Some((verb, words)) if verb == "services" => {
+            Context::read(false, false).and_then(|context| services::command(&context, words)).map(|()| true)
+        }
+        _ => start(&arguments),
+    };
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -88,7 +102,7 @@ fn start(arguments: &[String]) -> Result<bool> {
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
         anyhow::bail!("unknown stage {unknown}; see `cargo xtask --help`");
     }
-    let context = Context::read(whole || options.contains(&"--check"))?;
+    let context = Context::read(whole || options.contains(&"--check"), whole)?;
     let mut report = Report::default();
     for (stage, run) in STAGES.iter().filter(|(stage, _)| whole || names.contains(stage)) {
         let held = timed(&context, &mut report, stage, *run);

@@ -122,8 +122,8 @@ mod tests {
     use super::*;
 
     fn context(ci: bool) -> Context {
-        let [root, cache, built] = ["r", "c", "b"].map(Into::into);
-        Context { root, cache, built, target: None, alerts: None, ci, check: true }
+        let [root, cache, services, built] = ["r", "c", "c/services", "b"].map(Into::into);
+        Context { root, cache, services, built, target: None, alerts: None, ci, check: true, whole: false }
     }
 
     #[test]

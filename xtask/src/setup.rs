@@ -4,7 +4,7 @@
 //! `${HEADWATER_CACHE:-$HOME/.cache/headwater}`. With `CI=true` a missing Debian package is installed when root asks;
 //! elsewhere the command is printed, for a person to run.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::context::Context;
 use crate::process::{answers, cargo, program, run};
 use crate::report::{Report, say};
+use crate::services::kafka;
 
 /// Built from source once, which takes some minutes.
 const CARGO_DENY: &str = "0.20.2";
@@ -32,9 +33,14 @@ const PACKAGES: [Package; 3] = [
     Package { name: "python3-venv", there: || answers("python3", &["-c", "import ensurepip, venv"]) },
 ];
 
+/// What the services need, beyond the jars that are fetched.
+const JAVA: Package = Package { name: "default-jre-headless", there: || answers("java", &["-version"]) };
+const MAVEN: Package = Package { name: "maven", there: || answers("mvn", &["--version"]) };
+const OPENSSL: Package = Package { name: "openssl", there: || answers("openssl", &["version"]) };
+
 /// All parts, one after another.
 pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
-    let found = packages(context);
+    let found = packages(context, &PACKAGES);
     report.part(context, "Debian packages", found)?;
     for name in ["fmt", "clippy"] {
         let found = component(context, name);
@@ -44,13 +50,30 @@ pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
     report.part(context, "cargo-deny", found)?;
     let found = python(context);
     report.part(context, "Python environment", found)?;
+    let found = packages(context, &[OPENSSL]).and_then(|()| kafka::jars(context));
+    report.part(context, "Apache Kafka", found)?;
     Ok(())
 }
 
-/// The Debian packages that later parts need.
-fn packages(context: &Context) -> Result<()> {
+/// A Java that runs programs.
+pub(crate) fn java(context: &Context) -> Result<()> {
+    packages(context, &[JAVA])
+}
+
+/// What fetches Java programs. Asked together with Java, so that one line names all that is missing.
+pub(crate) fn maven(context: &Context) -> Result<()> {
+    packages(context, &[JAVA, MAVEN])
+}
+
+/// What makes certificates.
+pub(crate) fn openssl(context: &Context) -> Result<()> {
+    packages(context, &[OPENSSL])
+}
+
+/// Debian packages that later parts need.
+fn packages(context: &Context, wanted: &[Package]) -> Result<()> {
     let missing = |package: &&Package| !(package.there)();
-    let names: Vec<&str> = PACKAGES.iter().filter(missing).map(|package| package.name).collect();
+    let names: Vec<&str> = wanted.iter().filter(missing).map(|package| package.name).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -97,16 +120,24 @@ pub(crate) fn python(context: &Context) -> Result<PathBuf> {
     if ready.exists() {
         return Ok(python);
     }
-    packages(context)?;
-    say(format_args!("making the Python environment {}, once", home.display()));
+    packages(context, &PACKAGES)?;
     fs::create_dir_all(&home).with_context(|| format!("make the folder {}", home.display()))?;
+    // Others may ask for it at the same time. The lock is no part of the folder, which `--clear` empties.
+    let lock = home.with_extension("lock");
+    let lock =
+        File::options().create(true).append(true).open(&lock).with_context(|| format!("open {}", lock.display()))?;
+    lock.lock().context("wait for another who makes the Python environment")?;
+    if ready.exists() {
+        return Ok(python);
+    }
+    say(format_args!("making the Python environment {}, once", home.display()));
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home)).context("make a Python environment")?;
     let list = home.join("requirements.txt");
     fs::write(&list, REQUIREMENTS).with_context(|| format!("write {}", list.display()))?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"]);
     run(pip.arg(&list)).context("install the Python packages of xtask/requirements.txt")?;
-    if !answers(&python, &["-c", "import fastavro, pyarrow"]) {
+    if !answers(&python, &["-c", "import confluent_kafka, fastavro, pyarrow"]) {
         bail!("the Python environment {} doesn't work: remove it and try again", home.display());
     }
     // Last, so that an environment which was interrupted is made anew.

@@ -12,17 +12,20 @@ use anyhow::{Context as _, Result, ensure};
 use crate::context::Context;
 use crate::process::{cargo, shown};
 use crate::report::{Counts, Report, say};
+use crate::services::Lent;
 use crate::setup;
 
 /// Runs all tests, also after a failure, so that one run tells of all.
 pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
     let python = setup::python(context);
     let python = report.part(context, "Python environment", python)?;
+    let services = context.whole.then(|| report.part(context, "services", Lent::all(context))).transpose()?.flatten();
     let skips = context.built.join("xtask-skips.txt");
     fs::write(&skips, "").with_context(|| format!("empty {}", skips.display()))?;
 
     let mut tests = cargo(context, &["test", "--workspace", "--no-fail-fast"]);
-    tests.env("HEADWATER_SKIPS", &skips);
+    tests.env("HEADWATER_SKIPS", &skips).env("HEADWATER_SERVICES", &context.services);
+    tests.env("HEADWATER_XTASK", context.built.join("xtask"));
     if let Some(python) = python {
         tests.env("HEADWATER_PYTHON", python);
     }
@@ -30,6 +33,7 @@ pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
         tests.env("HEADWATER_ALERTS", alerts);
     }
     let (mut counts, ended_well) = count(tests)?;
+    drop(services);
     let told = fs::read_to_string(&skips).with_context(|| format!("read {}", skips.display()))?;
     counts.skipped = tell(report, &told);
     report.count(counts);

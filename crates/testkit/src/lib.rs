@@ -1,5 +1,6 @@
-//! What tests share: servers that misbehave on purpose.
+//! What tests share: servers that misbehave on purpose, and real ones.
 
+pub mod kafka;
 mod part;
 pub mod streaming_server;
 

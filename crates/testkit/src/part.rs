@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 #[expect(clippy::disallowed_methods, reason = "tests are told of their parts by the runner's environment")]
-fn told(name: &str) -> Option<OsString> {
+pub(crate) fn told(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

@@ -1,0 +1,3 @@
+//! The kit itself, tried on real servers.
+
+mod kafka;
