@@ -18,6 +18,11 @@ impl Bell {
         condition.notify_all();
     }
 
+    /// Whether anybody else holds this bell.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Waits until the bell rings or `clock.elapsed()` reaches `until`. Tells whether it rang.
     ///
     /// On a clock that a test moves by hand, the clock is looked at each millisecond.

@@ -46,6 +46,12 @@ pub enum Error {
         /// The newest claim.
         theirs: u64,
     },
+    /// The stream's record has changed since this container read it: the task may be another's now.
+    #[error("task {task} may have moved: the stream's record has changed")]
+    Moved {
+        /// The task's stored name.
+        task: String,
+    },
     /// A stored file of ours can't be understood.
     #[error("{what} at {} can't be understood: {found}", path.display())]
     Stored {

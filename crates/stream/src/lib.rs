@@ -12,6 +12,7 @@
 
 mod batch;
 pub mod connector;
+mod container;
 mod error;
 pub mod exercise;
 mod facts;
@@ -36,6 +37,7 @@ mod task;
 
 pub use batch::{BadRow, Batch, Chunk, Ends, Input, Origin, Payload, Reason, ReasonCode, Rows};
 pub use connector::{Limit, OpenSink, OpenSource, Position, Read, Sink, Source, Token, World};
+pub use container::Ordinal;
 pub use error::Error;
 pub use facts::{Facts, LedgerFacts, SourceFacts, facts, homes};
 pub use format::{Cut, Decode, Decoded, Encode, Scan};

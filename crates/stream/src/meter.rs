@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -29,9 +29,10 @@ struct StreamLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SourceLabels {
+struct LagLabels {
     stream: String,
     part: String,
+    task: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,7 +50,7 @@ pub struct Meters {
     quarantined: Family<ReasonLabels, Counter>,
     commit_seconds: Family<StreamLabels, Histogram, fn() -> Histogram>,
     batch_seconds: Family<StreamLabels, Histogram, fn() -> Histogram>,
-    lag: Family<SourceLabels, Gauge>,
+    lag: Family<LagLabels, Gauge>,
     memory_bytes: Gauge,
 }
 
@@ -132,8 +133,33 @@ pub struct PartMeter {
     pub bytes_in: Counter,
     /// Bytes that went out.
     pub bytes_out: Counter,
-    /// What remains to be read, of a source.
-    pub lag: Gauge,
+    lags: Lags,
+}
+
+/// What remains to be read of a source, by task.
+type Lags = Arc<Mutex<BTreeMap<String, Gauge>>>;
+
+/// What remains to be read of one source by one task: messages, or files. The task is forgotten when this is dropped.
+#[derive(Debug)]
+pub struct Lag {
+    gauge: Gauge,
+    family: Family<LagLabels, Gauge>,
+    labels: LagLabels,
+    lags: Lags,
+}
+
+impl Lag {
+    /// So much remains.
+    pub fn set(&self, lag: u64) {
+        self.gauge.set(i64::try_from(lag).unwrap_or(i64::MAX));
+    }
+}
+
+impl Drop for Lag {
+    fn drop(&mut self) {
+        self.family.remove(&self.labels);
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.labels.task);
+    }
 }
 
 /// The counters of one stream, shared by its tasks.
@@ -149,7 +175,7 @@ pub struct StreamMeter {
     rows: Family<PartLabels, Counter>,
     bytes: Family<PartLabels, Counter>,
     quarantined: Family<ReasonLabels, Counter>,
-    lag: Family<SourceLabels, Gauge>,
+    lag: Family<LagLabels, Gauge>,
 }
 
 impl StreamMeter {
@@ -166,8 +192,16 @@ impl StreamMeter {
             rows_out: self.rows.get_or_create_owned(&labels("out")),
             bytes_in: self.bytes.get_or_create_owned(&labels("in")),
             bytes_out: self.bytes.get_or_create_owned(&labels("out")),
-            lag: self.lag.get_or_create_owned(&SourceLabels { stream: self.stream.clone(), part: part.into() }),
+            lags: Lags::default(),
         }
+    }
+
+    /// What remains to be read of the source `part` by `task`.
+    pub fn lag(&self, part: &str, task: &str) -> Lag {
+        let labels = LagLabels { stream: self.stream.clone(), part: part.into(), task: task.into() };
+        let (gauge, lags) = (self.lag.get_or_create_owned(&labels), self.part(part).lags);
+        lags.lock().unwrap_or_else(PoisonError::into_inner).insert(task.into(), gauge.clone());
+        Lag { gauge, family: self.lag.clone(), labels, lags }
     }
 
     /// A row was put aside.
@@ -245,7 +279,7 @@ impl PartSnapshot {
             rows_out: part.rows_out.get(),
             bytes_in: part.bytes_in.get(),
             bytes_out: part.bytes_out.get(),
-            lag: part.lag.get(),
+            lag: part.lags.lock().unwrap_or_else(PoisonError::into_inner).values().map(Gauge::get).sum(),
         }
     }
 }
@@ -259,14 +293,16 @@ mod tests {
         let meters = Meters::default();
         let stream = meters.stream("ztf");
         stream.part("raw").rows_out.inc_by(3);
-        stream.part("alerts").lag.set(7);
+        let lags = [stream.lag("alerts", "alerts-0"), stream.lag("alerts", "alerts-1")];
+        lags[0].set(7);
+        lags[1].set(5);
         stream.quarantined(ReasonCode::Malformed);
         stream.committed(1, Duration::from_millis(3));
         stream.batch(Duration::from_millis(1));
         let text = meters.text();
         for line in [
             "headwater_rows_total{stream=\"ztf\",part=\"raw\",direction=\"out\"} 3",
-            "headwater_lag{stream=\"ztf\",part=\"alerts\"} 7",
+            "headwater_lag{stream=\"ztf\",part=\"alerts\",task=\"alerts-0\"} 7",
             "headwater_quarantined_total{stream=\"ztf\",reason=\"malformed\"} 1",
             "headwater_commit_seconds_count{stream=\"ztf\"} 1",
             "headwater_batch_seconds_count{stream=\"ztf\"} 1",
@@ -274,6 +310,8 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         assert!(text.contains("headwater_memory_bytes "), "{text}");
-        assert_eq!(stream.snapshot().quarantined, 1);
+        assert_eq!((stream.snapshot().quarantined, stream.snapshot().parts["alerts"].lag), (1, 12));
+        drop(lags);
+        assert!(!meters.text().contains("alerts-0"), "a task that is gone has no lag");
     }
 }

@@ -73,6 +73,9 @@ pub struct Plan {
     pub fail_after: Option<FailAfter>,
     /// Whether every source has an end.
     pub is_bounded: bool,
+    /// The parts of the graph that have tasks of their own.
+    #[serde(skip)]
+    pub(crate) groups: Vec<Group>,
     /// What the plan was made of, to make it again when a schema grows.
     #[serde(skip)]
     pub(crate) made_of: Option<Arc<(Stream, Facts)>>,
@@ -227,6 +230,13 @@ pub(crate) enum Part {
     Sink(usize),
 }
 
+/// A connected part of the graph: each of its tasks reads one shard or partition of its sources.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) sources: Vec<usize>,
+    pub(crate) sinks: Vec<usize>,
+}
+
 /// A task: what one loop reads and writes.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -243,6 +253,28 @@ impl Plan {
     /// `<namespace>.<name>`.
     pub(crate) fn full_name(&self) -> String {
         format!("{}.{}", self.namespace, self.name)
+    }
+
+    /// The tasks where each source, by its number, has so many shards or partitions; with each, the number that the
+    /// containers share it out by.
+    pub(crate) fn tasks_of(&self, shards: impl Fn(usize) -> u32) -> Vec<(u32, TaskPlan)> {
+        let mut tasks = Vec::new();
+        for (offset, group) in (0..).zip(&self.groups) {
+            let Some(subgraph) = group.sources.first().map(|number| &self.sources[*number].name) else { continue };
+            let most = group.sources.iter().map(|number| shards(*number)).max().unwrap_or(0);
+            tasks.extend((0..most).map(|index| {
+                let members = group.sources.iter().filter(|number| index < shards(**number));
+                let sources = members.map(|number| (*number, index)).collect();
+                (offset + index, TaskPlan { name: format!("{subgraph}-{index}"), sources, sinks: group.sinks.clone() })
+            }));
+        }
+        tasks
+    }
+
+    /// How often the world is looked at for new partitions and another sharing of tasks.
+    pub(crate) fn look_every(&self) -> Option<Duration> {
+        let partitioned = self.sources.iter().filter_map(|source| source.partitioned.as_ref());
+        partitioned.map(|kafka| kafka.metadata_every.0.get()).min()
     }
 
     /// The number of the sink among `sinks` that hosts the ledger.

@@ -31,8 +31,7 @@ use crate::format::FormatSpec;
 use crate::graph::is_name;
 use crate::ledger::Home;
 use crate::plan::{
-    Consumer, DecodeOpener, Nature, Part, Plan, PlannedSink, PlannedSource, PlannedStep, Promise, Sort, TaskPlan,
-    promise,
+    Consumer, DecodeOpener, Group, Nature, Part, Plan, PlannedSink, PlannedSource, PlannedStep, Promise, Sort, promise,
 };
 use crate::prune::leaves;
 use crate::spec::BatchSpec;
@@ -65,6 +64,7 @@ impl Program {
             steps: Vec::new(),
             sinks: Vec::new(),
             tasks: Vec::new(),
+            groups: Vec::new(),
             promises: Vec::new(),
             warnings: Vec::new(),
             containers: 1,
@@ -302,11 +302,9 @@ impl Program {
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        self.plan.tasks = vec![TaskPlan {
-            name: format!("{}-0", self.plan.sources[0].name),
-            sources: (0..self.plan.sources.len()).map(|source| (source, 0)).collect(),
-            sinks: (0..self.plan.sinks.len()).collect(),
-        }];
+        let all = |parts: usize| (0..parts).collect();
+        self.plan.groups = vec![Group { sources: all(self.plan.sources.len()), sinks: all(self.plan.sinks.len()) }];
+        self.plan.tasks = self.plan.tasks_of(|_| 1).into_iter().map(|(_, task)| task).collect();
         for source in &self.plan.sources {
             self.plan.promises.extend(self.plan.sinks.iter().map(|sink| {
                 let (delivery, because) = promise(source.nature, sink.sort);
@@ -360,6 +358,7 @@ impl Control {
             meter: Arc::new(crate::Meters::default().stream(name)),
             until_idle: false,
             holder: format!("process {}", std::process::id()),
+            container: None,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -12,8 +11,8 @@ use crate::connector::kafka;
 use crate::ledger::{Books, StreamRecord, VERSION};
 use crate::meter::{Snapshot, StreamMeter};
 use crate::plan::{Plan, PlannedSource};
-use crate::task::{self, Context};
-use crate::{Error, World, handover};
+use crate::task::Context;
+use crate::{Error, Ordinal, World, container, handover};
 
 /// How a run is watched and stopped.
 #[derive(Clone, Debug)]
@@ -26,6 +25,8 @@ pub struct Control {
     pub until_idle: bool,
     /// How this process names itself to another that wants the same task.
     pub holder: String,
+    /// Which container this process is, where several share the tasks; `None`: all tasks run here.
+    pub container: Option<Ordinal>,
 }
 
 /// What a run did.
@@ -48,10 +49,9 @@ pub struct Report {
 /// returned after they have committed.
 pub fn run(plan: Plan, world: &World, control: &Control) -> Result<Report, Error> {
     let books = plan.ledger.open(world)?;
-    let record = stream_record(&plan, &*books, world)?;
-    let plan = Arc::new(plan);
+    let record = stream_record(&plan, &*books, control, world)?;
     let context = Context {
-        plan: Arc::clone(&plan),
+        plan: Arc::new(plan),
         books,
         record: record.into(),
         world: world.clone(),
@@ -59,48 +59,17 @@ pub fn run(plan: Plan, world: &World, control: &Control) -> Result<Report, Error
         meter: Arc::clone(&control.meter),
         until_idle: control.until_idle,
         holder: control.holder.clone(),
+        is_shared: control.container.is_some(),
     };
     handover::run(&context)?;
-    let ends: Vec<Result<task::TaskEnd, Error>> = thread::scope(|scope| {
-        let threads: Vec<_> = plan
-            .tasks
-            .iter()
-            .map(|task| {
-                let (context, stop) = (context.clone(), control.stop.clone());
-                let body = move || task::run(task, &context).inspect_err(|_| stop.ask(Level::Drain));
-                thread::Builder::new().name(task.name.clone()).spawn_scoped(scope, body)
-            })
-            .collect();
-        threads.into_iter().map(|thread| join(thread, &control.stop)).collect()
-    });
-    let mut report = Report {
-        stream: plan.name.clone(),
-        counts: Snapshot::default(),
-        earlier_commit_at_millis: None,
-        stopped: control.stop.level() > Level::Run,
-    };
-    for end in ends {
-        report.earlier_commit_at_millis = report.earlier_commit_at_millis.max(end?.earlier_commit_at);
-    }
-    report.counts = control.meter.snapshot();
-    Ok(report)
-}
-
-fn join(
-    thread: std::io::Result<thread::ScopedJoinHandle<'_, Result<task::TaskEnd, Error>>>,
-    stop: &Stop,
-) -> Result<task::TaskEnd, Error> {
-    let thread = thread.map_err(|source| Error::Io { verb: "start", what: "a task's thread".into(), source })?;
-    thread.join().unwrap_or_else(|panic| {
-        stop.ask(Level::Drain);
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
-        Err(Error::House(format!("a task panicked: {}", words.unwrap_or_default())))
-    })
+    let stream = context.plan.name.clone();
+    let earlier_commit_at_millis = container::run(context, control)?;
+    let stopped = control.stop.level() > Level::Run;
+    Ok(Report { stream, counts: control.meter.snapshot(), earlier_commit_at_millis, stopped })
 }
 
 /// The stream's record, which is written at the first start: its uid, its shards, and where its partitions begin.
-fn stream_record(plan: &Plan, books: &dyn Books, world: &World) -> Result<StreamRecord, Error> {
+fn stream_record(plan: &Plan, books: &dyn Books, control: &Control, world: &World) -> Result<StreamRecord, Error> {
     let found = books.stream()?;
     let is_new =
         |source: &&PlannedSource| found.as_ref().is_none_or(|record| !record.shards.contains_key(&source.name));
@@ -113,7 +82,7 @@ fn stream_record(plan: &Plan, books: &dyn Books, world: &World) -> Result<Stream
         version: VERSION,
         uid: format!("{:08x}", fastrand::u32(..)),
         generation: 0,
-        containers: plan.containers,
+        containers: control.container.map_or(plan.containers, |container| container.of),
         shards: IndexMap::new(),
         starts: BTreeMap::new(),
     });

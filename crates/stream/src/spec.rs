@@ -108,8 +108,10 @@ impl Default for BatchSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct TasksSpec {
-    /// The number of processes that share the tasks. Default 1, the only number a laptop runs today.
-    #[schemars(range(min = 1, max = 1))]
+    /// The number of processes that share the tasks at the stream's first start: each is started with
+    /// `headwater run --container i/N`, and `headwater scale` changes the number while they run. Default 1. Without
+    /// `--container` one process runs all tasks.
+    #[schemars(range(min = 1, max = 1024))]
     pub containers: u32,
 }
 

@@ -9,7 +9,7 @@ use stdx::{Backoff, Bell, Chain, Level, Stop};
 
 use crate::flow::Flow;
 use crate::ledger::{Books, Record, StreamRecord, VERSION};
-use crate::meter::{PartMeter, StreamMeter};
+use crate::meter::{Lag, PartMeter, StreamMeter};
 use crate::plan::{Plan, TaskPlan};
 use crate::quarantine::Quarantine;
 use crate::{
@@ -43,6 +43,21 @@ pub(crate) struct Context {
     pub(crate) meter: Arc<StreamMeter>,
     pub(crate) until_idle: bool,
     pub(crate) holder: String,
+    /// Whether other processes have tasks of the same stream.
+    pub(crate) is_shared: bool,
+}
+
+impl Context {
+    /// A claim under an older record of the stream would take a task away from whoever has it now.
+    fn check_generation(&self, task: &str) -> Result<(), Error> {
+        if !self.is_shared {
+            return Ok(());
+        }
+        match self.books.stream()? {
+            Some(now) if now.generation > self.record.generation => Err(Error::Moved { task: task.into() }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How a task ended.
@@ -119,6 +134,7 @@ struct OpenedSource {
     decode: Option<Box<dyn Decode>>,
     ended: bool,
     meter: PartMeter,
+    lag: Option<Lag>,
 }
 
 /// A task with everything opened under one claim.
@@ -148,6 +164,7 @@ impl<'a> Open<'a> {
     /// Claims the task, settles what the last record left to do, and opens the sources where it says.
     fn new(task: &'a TaskPlan, context: &Context, bell: &'a Bell) -> Result<Self, Error> {
         let plan = &context.plan;
+        context.check_generation(&task.name)?;
         let mut sinks: BTreeMap<usize, Box<dyn Sink>> = BTreeMap::new();
         let mut local = None;
         // A hosting sink is opened before the claim, since the claim is made in it.
@@ -233,7 +250,7 @@ impl<'a> Open<'a> {
             })?;
             let meter = self.context.meter.part(&planned.name);
             let decode = planned.decoder()?;
-            self.sources.push(OpenedSource { number: *number, source, decode, ended: false, meter });
+            self.sources.push(OpenedSource { number: *number, source, decode, ended: false, meter, lag: None });
         }
         Ok(())
     }
@@ -258,15 +275,21 @@ impl<'a> Open<'a> {
                     rows = true;
                 }
             }
-            if let Some(lag) = self.sources[index].source.lag() {
-                self.sources[index].meter.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
-            }
+            self.tell_lag(index);
         }
         Ok(match () {
             () if rows => Turn::Rows,
             () if ended == self.sources.len() => Turn::End,
             () => Turn::Idle { again },
         })
+    }
+
+    fn tell_lag(&mut self, index: usize) {
+        let opened = &mut self.sources[index];
+        let Some(lag) = opened.source.lag() else { return };
+        let name = &self.context.plan.sources[opened.number].name;
+        let (meter, task) = (&self.context.meter, &self.task.name);
+        opened.lag.get_or_insert_with(|| meter.lag(name, task)).set(lag);
     }
 
     /// Decodes what was read and pushes it through.

@@ -2,11 +2,12 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use stream::ledger::Home;
+use stream::ledger::{Books, Home};
 use stream::positions::{self, Moved, TaskPositions};
 
 use crate::documents;
@@ -93,20 +94,20 @@ pub(crate) fn act(arguments: &Positions, session: &mut Session) -> anyhow::Resul
         Verb::Set(set) => {
             let position = serde_json::from_str(&set.position)
                 .map_err(|error| Usage(format!("the position `{}` is not JSON: {error}", set.position)))?;
-            let (label, home) = home(&set.file, session)?;
+            let (label, home, books) = books(&set.file, session)?;
             let question = format!("Move task {} of {label} to {position} in `{}`?", set.task, set.source);
             confirm(&question, set.yes, &session.screen)?;
             let position = stream::Position(position);
-            let moved = positions::set(&home, (&set.task, &set.source), position, &session.holder(), &session.clock)?;
+            let moved = positions::set(&*books, (&set.task, &set.source), position, &session.holder(), &session.clock)?;
             tell(&[moved], "moved", &session.screen);
             Ok(Exit::Done)
         }
         Verb::Reset(reset) => {
-            let (label, home) = home(&reset.file, session)?;
+            let (label, home, books) = books(&reset.file, session)?;
             let question = format!("Read `{}` of {label} from its beginning again?", reset.source);
             confirm(&question, reset.yes, &session.screen)?;
             let task = reset.task.as_deref();
-            let moved = positions::reset(&home, &reset.source, task, &session.holder(), &session.clock)?;
+            let moved = positions::reset(&*books, &reset.source, task, &session.holder(), &session.clock)?;
             tell(&moved, "reset", &session.screen);
             Ok(Exit::Done)
         }
@@ -115,8 +116,8 @@ pub(crate) fn act(arguments: &Positions, session: &mut Session) -> anyhow::Resul
 
 fn act_show(show: &Show, session: &mut Session) -> anyhow::Result<Exit> {
     session.screen.output = show.output;
-    let (label, home) = home(&show.file, session)?;
-    let tasks = positions::show(&home)?;
+    let (label, home, books) = books(&show.file, session)?;
+    let tasks = positions::show(&*books)?;
     if show.output == Output::Json {
         let entry = |task: &TaskPositions| {
             json!({
@@ -128,7 +129,7 @@ fn act_show(show: &Show, session: &mut Session) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if tasks.is_empty() {
-        session.screen.note(&format!("{label} has not run: there is no ledger in {}", home.folder().display()));
+        session.screen.note(&format!("{label} has not run: there is no ledger in {}", home));
         return Ok(Exit::Done);
     }
     let mut rows = vec![["TASK", "SOURCE", "COMMITTED", "POSITION"].map(str::to_owned).to_vec()];
@@ -142,16 +143,17 @@ fn act_show(show: &Show, session: &mut Session) -> anyhow::Result<Exit> {
     for task in tasks.iter().filter(|task| !task.pending.is_empty()) {
         session.screen.note(&pending(&task.task, &task.pending));
     }
-    if let Some((task, holder)) = home.holder()? {
+    if let Some((task, holder)) = books.holder()? {
         session.screen.note(&format!("task {task} is running: it is held by {holder}"));
     }
     Ok(Exit::Done)
 }
 
-fn home(file: &std::path::Path, session: &Session) -> anyhow::Result<(String, Home)> {
+fn books(file: &std::path::Path, session: &Session) -> anyhow::Result<(String, Home, Arc<dyn Books>)> {
     let loaded = documents::load_one(file, session)?;
     let home = stream::homes(&loaded.stream, &session.folder).into_iter().next().context("find the ledger's home")?;
-    Ok((loaded.label(), home))
+    let books = home.open(&session.world(&loaded.stream))?;
+    Ok((loaded.label(), home, books))
 }
 
 fn tell(moved: &[Moved], verb: &str, screen: &Screen) {

@@ -131,7 +131,7 @@ fn act_list(list: &List, session: &mut Session) -> anyhow::Result<Exit> {
     session.screen.output = list.output;
     let loaded = documents::load_one(&list.file, session)?;
     let home = stream::homes(&loaded.stream, &session.folder).into_iter().next().context("find the ledger's home")?;
-    let records = home.records()?;
+    let records = home.open(&session.world(&loaded.stream))?.records()?;
     let mut found = all(&loaded, session)?;
     found.retain(|one| list.part.as_ref().is_none_or(|part| one.entry.part == *part));
     found.retain(|one| list.code.as_ref().is_none_or(|code| one.entry.code.as_str() == code));

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::Value;
-use stream::{LedgerFacts, Meters};
+use stream::{LedgerFacts, Meters, Ordinal};
 
-use self::drive::{Ended, Job};
+use self::drive::{Ended, Job, Manner};
 use super::{Files, plan};
 use crate::documents::{self, Loaded};
 use crate::exit::{self, Exit};
@@ -45,6 +45,10 @@ pub(crate) struct Run {
     /// Serves /metrics, /healthz and /readyz on an address such as 127.0.0.1:9090
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Runs one of several containers that share the tasks: `0/3` is the first of three. The number of containers counts
+    /// at the stream's first start; later `headwater scale` changes it
+    #[arg(long, value_name = "I/N", value_parser = ordinal)]
+    container: Option<Ordinal>,
     /// Shows neither progress nor summary
     #[arg(long, short)]
     quiet: bool,
@@ -52,6 +56,14 @@ pub(crate) struct Run {
     /// `stdout` sink writes to standard output)
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
+}
+
+/// Reads `I/N`.
+fn ordinal(text: &str) -> Result<Ordinal, String> {
+    let numbers = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+    let known = numbers.filter(|(index, of): &(u32, u32)| index < of && *of <= 1024);
+    let ordinal = known.map(|(index, of)| Ordinal { index, of });
+    ordinal.ok_or_else(|| "expected `I/N`, the container's number from 0 and how many there are, as `0/3`".into())
 }
 
 pub(crate) fn act(arguments: &Run, session: &mut Session) -> anyhow::Result<Exit> {
@@ -86,7 +98,8 @@ pub(crate) fn act(arguments: &Run, session: &mut Session) -> anyhow::Result<Exit
     }
     let has_stdout_sink = loaded.iter().any(|one| !one.parts_with("sinks", "stdout").is_empty());
     let shown = shown(arguments.quiet, has_stdout_sink, session);
-    let (ended, exit) = drive::drive(jobs, arguments.until_idle, shown, session)?;
+    let manner = Manner { until_idle: arguments.until_idle, container: arguments.container };
+    let (ended, exit) = drive::drive(jobs, manner, shown, session)?;
     report(&ended, arguments, has_stdout_sink, session)?;
     Ok(exit)
 }
@@ -106,7 +119,7 @@ pub(crate) fn replay(
     job.plans = plans;
     let has_stdout_sink = !loaded.parts_with("sinks", "stdout").is_empty();
     let shown = shown(is_quiet, has_stdout_sink, session);
-    let (ended, exit) = drive::drive(vec![job], true, shown, session)?;
+    let (ended, exit) = drive::drive(vec![job], Manner { until_idle: true, container: None }, shown, session)?;
     for one in &ended {
         let counts = one.meter.snapshot();
         let rows: u64 = sources.iter().filter_map(|name| counts.parts.get(name)).map(|part| part.rows_in).sum();
@@ -138,12 +151,13 @@ fn shown(is_quiet: bool, has_stdout_sink: bool, session: &Session) -> Shown {
 fn put_aside(loaded: &Loaded, plan: &stream::Plan, is_quiet: bool, session: &Session) -> anyhow::Result<()> {
     let suffix = figures::utc_compact(session.clock.now().millis());
     for home in stream::homes(&loaded.stream, &session.folder) {
-        let Some(aside) = home.put_aside(&suffix)? else { continue };
+        let books = home.open(&session.world(&loaded.stream))?;
+        let Some(aside) = books.put_aside(&suffix)? else { continue };
         if is_quiet {
             continue;
         }
         let label = loaded.label();
-        session.screen.note(&format!("{label}: starting over; the earlier ledger is now {}", aside.display()));
+        session.screen.note(&format!("{label}: starting over; the earlier ledger is now {aside}"));
         let outputs = plan.outputs();
         if !outputs.is_empty() {
             session.screen.note(&format!("{label}: what earlier runs wrote remains, beside what is written now, in"));

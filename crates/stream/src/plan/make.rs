@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use document::Problem;
 
-use super::{Consumer, Nature, Part, Plan, PlannedSink, PlannedSource, PlannedStep, Promise, Sort, TaskPlan};
+use super::{Consumer, Group, Nature, Part, Plan, PlannedSink, PlannedSource, PlannedStep, Promise, Sort};
 use crate::connector::{self, SinkParts, SourceParts};
 use crate::graph::{From, Graph};
 use crate::prune::{Reads, leaves, prune, union};
@@ -17,6 +17,8 @@ use crate::{Facts, Limit, facts, step};
 
 /// The commit interval where neither the document nor a roll says more.
 const COMMIT_EVERY: Duration = Duration::from_secs(10);
+/// The same where rows are seen as soon as they are committed, and a commit leaves no file behind.
+const COMMIT_EVERY_HOSTED: Duration = Duration::from_millis(100);
 
 /// What will happen, or every reason why it can't.
 pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
@@ -42,12 +44,11 @@ pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         );
     }
     let promises = promises(stream, &graph, &sources, &sinks, &mut problems);
-    let tasks = tasks(&graph, &sources);
     check_earlier_runs(stream, facts, &sources, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(assemble(stream, facts, &graph, (sources, planned, sinks), &edges, tasks, promises))
+    Ok(assemble(stream, facts, &graph, (sources, planned, sinks), &edges, promises))
 }
 
 /// What is wrong with the words of a document, found without looking at the world.
@@ -74,20 +75,22 @@ fn assemble(
     graph: &Graph,
     (sources, planned, sinks): (Vec<PlannedSource>, Steps, Vec<(String, SinkParts)>),
     edges: &Edges,
-    tasks: Vec<TaskPlan>,
     promises: Vec<Promise>,
 ) -> Plan {
     let spec = &stream.spec;
     let home = facts::homes(stream, &facts.folder).swap_remove(0);
     let roll = sinks.iter().filter_map(|(_, parts)| parts.roll_every).min();
     // A roll is also a commit: rows stay invisible for no longer than the shortest of both.
-    let commit_every = spec.commit.every.map_or(roll.unwrap_or(COMMIT_EVERY), document::Duration::get);
+    let is_hosted = sinks.iter().any(|(_, parts)| parts.sort == Sort::Hosting);
+    let usual = roll.unwrap_or(if is_hosted { COMMIT_EVERY_HOSTED } else { COMMIT_EVERY });
+    let commit_every = spec.commit.every.map_or(usual, document::Duration::get);
     let commit_every = commit_every.min(roll.unwrap_or(commit_every));
     let warnings = warnings(stream, facts, commit_every, roll);
     let quarantine = match &spec.quarantine {
         Some(quarantine) => connector::files::local_folder(&quarantine.url, &facts.folder),
         None => home.quarantine(),
     };
+    let groups = groups(graph, sources.len());
     let steps = spec.steps.iter().zip(planned).enumerate().map(|(number, ((name, step), planned))| PlannedStep {
         name: name.clone(),
         from: step.from.names().to_vec(),
@@ -105,7 +108,7 @@ fn assemble(
         sort: parts.sort,
         open: parts.open,
     });
-    Plan {
+    let mut plan = Plan {
         name: stream.name.clone(),
         namespace: stream.namespace.clone(),
         ledger: home,
@@ -114,7 +117,8 @@ fn assemble(
         sources,
         steps: steps.collect(),
         sinks: sinks.collect(),
-        tasks,
+        tasks: Vec::new(),
+        groups,
         promises,
         warnings,
         containers: spec.tasks.containers,
@@ -128,7 +132,10 @@ fn assemble(
         drain_timeout: spec.drain_timeout.get(),
         fail_after: spec.errors.fail_after,
         made_of: Some(Arc::new((stream.clone(), facts.clone()))),
-    }
+    };
+    let tasks = plan.tasks_of(|number| plan.sources[number].shards);
+    plan.tasks = tasks.into_iter().map(|(_, task)| task).collect();
+    plan
 }
 
 /// The schemas on the edges behind sources and steps.
@@ -339,24 +346,12 @@ pub(crate) const fn promise(nature: Nature, sort: Sort) -> (Delivery, &'static s
     }
 }
 
-fn tasks(graph: &Graph, sources: &[PlannedSource]) -> Vec<TaskPlan> {
-    let mut tasks = Vec::new();
-    for group in graph.groups(sources.len()) {
-        let subgraph = &sources[group[0]].name;
-        let shards = group.iter().map(|number| sources[*number].shards).max().unwrap_or(1);
-        let sinks: Vec<usize> = (0..graph.sinks.len())
-            .filter(|sink| graph.sources_of(&graph.sinks[*sink]).iter().any(|source| group.contains(source)))
-            .collect();
-        for index in 0..shards {
-            let members = group.iter().filter(|number| index < sources[**number].shards);
-            tasks.push(TaskPlan {
-                name: format!("{subgraph}-{index}"),
-                sources: members.map(|number| (*number, index)).collect(),
-                sinks: sinks.clone(),
-            });
-        }
-    }
-    tasks
+fn groups(graph: &Graph, sources: usize) -> Vec<Group> {
+    let sinks = |group: &[usize]| {
+        let reads = |sink: &usize| graph.sources_of(&graph.sinks[*sink]).iter().any(|source| group.contains(source));
+        (0..graph.sinks.len()).filter(reads).collect()
+    };
+    graph.groups(sources).into_iter().map(|group| Group { sinks: sinks(&group), sources: group }).collect()
 }
 
 /// Positions follow the names of sources; a position without its source is a problem until it is given up.

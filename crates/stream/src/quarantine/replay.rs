@@ -221,6 +221,8 @@ fn one(plan: &Plan, source: usize, part: &str) -> Result<Plan, Error> {
     });
     let sinks = reachable_sinks(&plan, source);
     let name = task_name(&plan.sources[source].name, part);
+    plan.groups.clear();
+    plan.sources.iter_mut().for_each(|source| source.partitioned = None);
     plan.tasks = vec![TaskPlan { name, sources: vec![(source, 0)], sinks }];
     plan.is_bounded = true;
     plan.made_of = None;

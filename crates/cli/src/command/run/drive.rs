@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stdx::{Chain, Clock, Level, Stop};
-use stream::{Control, Error, Plan, Report, StreamMeter, World};
+use stream::{Control, Error, Ordinal, Plan, Report, StreamMeter, World};
 
 use crate::exit::{self, Exit};
 use crate::figures;
@@ -72,10 +72,19 @@ enum Event {
     Ended(usize, Result<Report, Error>),
 }
 
+/// How a run is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whether it ends when the input is drained.
+    pub(super) until_idle: bool,
+    /// Which of several containers this process is.
+    pub(super) container: Option<Ordinal>,
+}
+
 /// Runs all jobs until they end or signals stop them.
 pub(super) fn drive(
     jobs: Vec<Job>,
-    until_idle: bool,
+    manner: Manner,
     shown: Shown,
     session: &Session,
 ) -> anyhow::Result<(Vec<Ended>, Exit)> {
@@ -85,7 +94,7 @@ pub(super) fn drive(
     let mut running = Vec::new();
     for (number, mut job) in jobs.into_iter().enumerate() {
         progress.add(&job.label, &job.plan, &job.meter);
-        start(number, &mut job, until_idle, session, sender.clone())?;
+        start(number, &mut job, manner, session, sender.clone())?;
         running.push(Running { job, result: None, took: Duration::ZERO, is_late: false });
     }
     let mut drive = Drive {
@@ -119,16 +128,15 @@ fn watch_signals(sender: Sender<Event>) -> anyhow::Result<signal_hook::iterator:
     Ok(handle)
 }
 
-fn start(
-    number: usize,
-    job: &mut Job,
-    until_idle: bool,
-    session: &Session,
-    sender: Sender<Event>,
-) -> anyhow::Result<()> {
+fn start(number: usize, job: &mut Job, manner: Manner, session: &Session, sender: Sender<Event>) -> anyhow::Result<()> {
     let (plans, world) = (std::mem::take(&mut job.plans), job.world.clone());
-    let control =
-        Control { stop: job.stop.clone(), meter: Arc::clone(&job.meter), until_idle, holder: session.holder() };
+    let control = Control {
+        stop: job.stop.clone(),
+        meter: Arc::clone(&job.meter),
+        until_idle: manner.until_idle,
+        holder: session.holder(),
+        container: manner.container,
+    };
     let body = move || {
         let ran = panic::catch_unwind(AssertUnwindSafe(|| run_all(plans, &world, &control)));
         let result = ran.unwrap_or_else(|_| Err(Error::House("a stream's thread panicked".into())));

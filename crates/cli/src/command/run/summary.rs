@@ -65,7 +65,7 @@ pub(super) fn json(ended: &Ended, now_millis: i64) -> Value {
         "counts": counts,
         "outputs": ended.plan.outputs(),
         "quarantine": ended.plan.quarantine,
-        "ledger": ended.plan.ledger.folder(),
+        "ledger": ended.plan.ledger.to_string(),
         "error": error,
     })
 }
