@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod import;
 mod man;
 mod plan;
 mod positions;
@@ -93,6 +94,7 @@ pub(crate) enum Command {
     Test(test::Test),
     Positions(positions::Positions),
     Quarantine(quarantine::Quarantine),
+    Import(import::Import),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(man::Man),
@@ -109,6 +111,7 @@ pub(crate) fn act(command: Command, session: &mut Session) -> anyhow::Result<Exi
         Command::Test(arguments) => test::act(&arguments, session),
         Command::Positions(arguments) => positions::act(&arguments, session),
         Command::Quarantine(arguments) => quarantine::act(&arguments, session),
+        Command::Import(arguments) => import::act(&arguments, session),
         Command::Schema(arguments) => schema::act(&arguments, session),
         Command::Completions(arguments) => completions::act(&arguments, session),
         Command::Man(arguments) => man::act(&arguments, session),
