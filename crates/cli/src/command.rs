@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod import;
 mod man;
 mod plan;
 mod positions;
@@ -95,6 +96,7 @@ pub(crate) enum Command {
     Positions(positions::Positions),
     Quarantine(quarantine::Quarantine),
     Scale(scale::Scale),
+    Import(import::Import),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(man::Man),
@@ -112,6 +114,7 @@ pub(crate) fn act(command: Command, session: &mut Session) -> anyhow::Result<Exi
         Command::Positions(arguments) => positions::act(&arguments, session),
         Command::Quarantine(arguments) => quarantine::act(&arguments, session),
         Command::Scale(arguments) => scale::act(&arguments, session),
+        Command::Import(arguments) => import::act(&arguments, session),
         Command::Schema(arguments) => schema::act(&arguments, session),
         Command::Completions(arguments) => completions::act(&arguments, session),
         Command::Man(arguments) => man::act(&arguments, session),

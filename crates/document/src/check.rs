@@ -28,13 +28,12 @@ pub(crate) fn envelope(root: &Node, source: &Source) -> (Option<Metadata>, Vec<P
     (metadata, problems)
 }
 
-/// A spec as its type. `key` is where the word `spec` was written.
-pub(crate) fn spec<T>(node: &Node, key: Option<Span>, source: &Source) -> Result<T, Vec<Problem>>
+/// The part of a text that stands at `path`, as its type. `key` is where the key before it was written.
+pub(crate) fn part<T>(node: &Node, key: Option<Span>, path: &Path, source: &Source) -> Result<T, Vec<Problem>>
 where
     T: DeserializeOwned + JsonSchema,
 {
-    let path = Path::default().field("spec");
-    let problems = walk(node, key, &path, &schema::plain::<T>(), source);
+    let problems = walk(node, key, path, &schema::plain::<T>(), source);
     if !problems.is_empty() || node.unresolved() {
         return Err(problems);
     }
@@ -44,7 +43,7 @@ where
             [] => node.point(key),
             _ => node.spot(&inner),
         };
-        let path = inner.segments().iter().fold(path, |path, segment| match segment {
+        let path = inner.segments().iter().fold(path.clone(), |path, segment| match segment {
             Segment::Field(name) => path.field(name),
             Segment::Item(index) => path.item(*index),
         });

@@ -127,7 +127,8 @@ impl Document {
     ///
     /// Where a variable had no value, the list of problems may be empty: [`crate::read`] has told what is wrong.
     pub fn spec<T: DeserializeOwned + JsonSchema>(&self) -> Result<T, Vec<Problem>> {
-        check::spec(&self.spec_without_variables(), self.root.entry("spec").map(|entry| entry.key_span), &self.source)
+        let key = self.root.entry("spec").map(|entry| entry.key_span);
+        check::part(&self.spec_without_variables(), key, &Path::default().field("spec"), &self.source)
     }
 
     /// The spec as plain values, without `variables`: to be compared, kept or sent on.

@@ -16,6 +16,7 @@
 mod check;
 mod duration;
 mod envelope;
+mod foreign;
 mod name;
 mod nearest;
 mod node;
@@ -34,6 +35,7 @@ mod yaml;
 
 pub use duration::Duration;
 pub use envelope::{API_VERSION, Document, Kind, Metadata};
+pub use foreign::Foreign;
 pub use name::Name;
 pub use nearest::nearest;
 pub use node::{Entry, Node, Number, Span, Value};

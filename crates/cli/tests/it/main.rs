@@ -8,6 +8,7 @@ mod crash;
 mod disk_full;
 mod drain;
 mod edna;
+mod import;
 mod memory;
 mod operate;
 mod outputs;

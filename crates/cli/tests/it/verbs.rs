@@ -5,11 +5,12 @@ use crate::support::{IDS, Place};
 #[test]
 fn every_verb_has_help_with_examples() {
     let place = Place::new(IDS);
-    let verbs: [&[&str]; 13] = [
+    let verbs: [&[&str]; 14] = [
         &["check"],
         &["plan"],
         &["run"],
         &["test"],
+        &["import", "edna"],
         &["schema"],
         &["completions"],
         &["man"],
