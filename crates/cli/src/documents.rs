@@ -96,7 +96,11 @@ fn stream_of(document: Document) -> Result<Loaded, Vec<Problem>> {
         let problem = Problem::at("kind").found(format!("kind `{}` is not run yet", document.kind));
         return Err(vec![document.locate(problem.expected("`Stream`"))]);
     }
-    let spec = document.spec()?;
+    let spec = document.spec().map_err(|mut problems| {
+        let graph = stream::check_tree(&document.spec_json());
+        problems.extend(graph.into_iter().map(|problem| document.locate(problem)));
+        problems
+    })?;
     let (name, namespace) = (document.metadata.name.to_string(), document.metadata.namespace.to_string());
     let stream = Stream { name, namespace, spec };
     let problems = stream::check(&stream);

@@ -40,6 +40,7 @@ pub use error::Error;
 pub use facts::{Facts, LedgerFacts, SourceFacts, facts, homes};
 pub use format::{Cut, Decode, Decoded, Encode, Scan};
 pub use from::From;
+pub use graph::check_tree;
 pub use ledger::{Claimed, Home, Ledger, Record, StreamRecord};
 pub use memory::{Lease, Pool};
 pub use meter::{Meters, PartSnapshot, Snapshot, StreamMeter, resident_bytes};
