@@ -37,7 +37,7 @@ mod task;
 pub use batch::{BadRow, Batch, Chunk, Ends, Input, Origin, Payload, Reason, ReasonCode, Rows};
 pub use connector::{Limit, OpenSink, OpenSource, Position, Read, Sink, Source, Token, World};
 pub use error::Error;
-pub use facts::{Facts, LedgerFacts, SourceFacts, facts, homes};
+pub use facts::{Facts, LedgerFacts, SourceFacts, Unseen, facts, homes};
 pub use format::{Cut, Decode, Decoded, Encode, Scan};
 pub use from::From;
 pub use graph::check_tree;
