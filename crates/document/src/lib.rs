@@ -30,6 +30,7 @@ mod settings;
 mod size;
 mod source;
 mod variables;
+mod within;
 mod yaml;
 
 pub use duration::Duration;
@@ -45,4 +46,5 @@ pub use schema::schema;
 pub use secret::{Secret, SecretKey, SecretRef, Secrets};
 pub use settings::Settings;
 pub use size::ByteSize;
+pub use within::Within;
 pub use yaml::{DEPTH_MAX, EXPANDED_BYTES_MAX, FILE_BYTES_MAX, NODES_MAX};

@@ -249,13 +249,18 @@ fn all_that_is_wrong_with_a_program_is_told_at_once() {
         .sink("out", &["count", "gone"], &out)
         .sink("none", &[], &out);
     let problems = wrong.plan().err().unwrap();
-    let found: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.found)).collect();
+    let found = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.found));
+    let found: Vec<String> = found.collect();
+    assert_eq!(
+        problems[2].within.as_ref().map(|within| (within.line, within.column, within.end_column)),
+        Some((1, 8, 9))
+    );
     assert_eq!(
         found,
         [
             "count: a second part of this name",
             "2nd: the name `2nd`",
-            "bad.sql: column `m` (line 1, column 8)",
+            "bad.sql: column `m`",
             "lost: no part named `nobody`",
             "out: no part named `gone`",
             "none: no input",
