@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use document::{Document, FILE_BYTES_MAX, Input, Kind, Problem};
 use stream::{Facts, Plan, Stream};
 
-use crate::exit::Problems;
+use crate::exit::{Problems, Unseen};
 use crate::session::Session;
 
 /// A stream and the document that asks for it.
@@ -26,8 +26,11 @@ impl Loaded {
     }
 
     /// Looks at the world.
-    pub(crate) fn facts(&self, forget: &[String], session: &Session) -> Result<Facts, Problems> {
-        stream::facts(&self.stream, forget, &session.world(&self.stream)).map_err(|found| self.locate(found))
+    pub(crate) fn facts(&self, forget: &[String], session: &Session) -> Result<Facts, Unseen> {
+        stream::facts(&self.stream, forget, &session.world(&self.stream)).map_err(|unseen| {
+            let Problems(problems) = self.locate(unseen.problems);
+            Unseen(stream::Unseen { problems, ..unseen })
+        })
     }
 
     /// What will happen.
@@ -96,7 +99,11 @@ fn stream_of(document: Document) -> Result<Loaded, Vec<Problem>> {
         let problem = Problem::at("kind").found(format!("kind `{}` is not run yet", document.kind));
         return Err(vec![document.locate(problem.expected("`Stream`"))]);
     }
-    let spec = document.spec()?;
+    let spec = document.spec().map_err(|mut problems| {
+        let graph = stream::check_tree(&document.spec_json());
+        problems.extend(graph.into_iter().map(|problem| document.locate(problem)));
+        problems
+    })?;
     let (name, namespace) = (document.metadata.name.to_string(), document.metadata.namespace.to_string());
     let stream = Stream { name, namespace, spec };
     let problems = stream::check(&stream);

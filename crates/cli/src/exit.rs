@@ -76,10 +76,44 @@ impl From<Vec<Problem>> for Problems {
     }
 }
 
+/// The world couldn't be seen: what is wrong with the documents, and how the world failed.
+#[derive(Debug, Default)]
+pub(crate) struct Unseen(pub(crate) stream::Unseen);
+
+impl std::fmt::Display for Unseen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (problems, failures) = (self.0.problems.len() as u64, self.0.failures.len() as u64);
+        write!(
+            f,
+            "{} and {}",
+            crate::figures::counted(problems, "problem"),
+            crate::figures::counted(failures, "failure")
+        )
+    }
+}
+
+impl std::error::Error for Unseen {}
+
+impl Unseen {
+    /// A document that is wrong is wrong in any world: problems decide the exit code where there are some.
+    fn report(&self, screen: &Screen) -> Exit {
+        for failure in &self.0.failures {
+            screen.error(&Chain(failure).to_string());
+        }
+        if !self.0.problems.is_empty() {
+            return screen.problems(&self.0.problems);
+        }
+        self.0.failures.iter().map(|failure| Exit::from(failure.blame())).max().unwrap_or(Exit::World)
+    }
+}
+
 /// Prints an error and its causes, and tells the exit code.
 pub(crate) fn report(error: &anyhow::Error, screen: &Screen) -> Exit {
     if let Some(Problems(problems)) = error.downcast_ref() {
         return screen.problems(problems);
+    }
+    if let Some(unseen) = error.downcast_ref::<Unseen>() {
+        return unseen.report(screen);
     }
     if is_closed_pipe(error.as_ref()) {
         return Exit::Done;

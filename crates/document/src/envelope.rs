@@ -13,6 +13,7 @@ use crate::node::{Node, Value};
 use crate::path::{Path, Segment};
 use crate::problem::Problem;
 use crate::source::Source;
+use crate::within;
 
 /// The `apiVersion` of every document.
 pub const API_VERSION: &str = "headwater.dev/v1alpha1";
@@ -138,22 +139,34 @@ impl Document {
 
     /// The part at a path such as `spec.steps[2].sql`.
     pub fn node(&self, path: &str) -> Option<&Node> {
-        Path::parse(path).segments().iter().try_fold(&self.root, |node, segment| match (segment, &node.value) {
+        self.node_at(&Path::parse(path))
+    }
+
+    /// The same problem with the place of its path: that of the deepest part of it that the document has, or of the
+    /// stretch within its text. A problem that has a place already keeps it.
+    #[must_use]
+    pub fn locate(&self, mut problem: Problem) -> Problem {
+        if problem.place.is_some() {
+            return problem;
+        }
+        let path = Path::parse(&problem.path);
+        let mut span = self.root.spot(&path);
+        if let Some(within) = problem.within.take() {
+            match self.node_at(&path).and_then(|node| within::span(node, *within, &self.source.text)) {
+                Some(exact) => span = exact,
+                // Said in words where it can't be shown.
+                None => problem.found = format!("{} ({within})", problem.found),
+            }
+        }
+        problem.place(self.source.place(span))
+    }
+
+    fn node_at(&self, path: &Path) -> Option<&Node> {
+        path.segments().iter().try_fold(&self.root, |node, segment| match (segment, &node.value) {
             (Segment::Field(name), _) => node.get(name),
             (Segment::Item(index), Value::List(items)) => items.get(*index),
             (Segment::Item(_), _) => None,
         })
-    }
-
-    /// The same problem with the place of its path: that of the deepest part of it that the document has.
-    /// A problem that has a place already keeps it.
-    #[must_use]
-    pub fn locate(&self, problem: Problem) -> Problem {
-        if problem.place.is_some() {
-            return problem;
-        }
-        let place = self.source.place(self.root.spot(&Path::parse(&problem.path)));
-        problem.place(place)
     }
 
     fn spec_without_variables(&self) -> Node {

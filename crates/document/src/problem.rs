@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::within::Within;
+
 /// More problems than this are not looked for in one document: 200.
 pub const PROBLEMS_MAX: usize = 200;
 
@@ -23,6 +25,9 @@ pub struct Problem {
     /// What to do, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Where within the text at `path` it is, until it is located.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<Box<Within>>,
     /// Where it is written, once [`crate::Document::locate`] or the reader has found it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Box<Place>>,
@@ -47,7 +52,8 @@ pub struct Place {
 impl Problem {
     /// A problem with the part at `path`; to be completed by [`found`](Problem::found) and the others.
     pub fn at(path: impl fmt::Display) -> Problem {
-        Problem { path: path.to_string(), found: String::new(), expected: String::new(), hint: None, place: None }
+        let (path, found, expected) = (path.to_string(), String::new(), String::new());
+        Problem { path, found, expected, hint: None, within: None, place: None }
     }
 
     /// The same problem, saying what was found.
@@ -80,6 +86,13 @@ impl Problem {
         self
     }
 
+    /// The same problem, with a stretch within the text at its path.
+    #[must_use]
+    pub fn within(mut self, within: Within) -> Problem {
+        self.within = Some(Box::new(within));
+        self
+    }
+
     /// The same problem at a known place.
     #[must_use]
     pub fn place(mut self, place: Place) -> Problem {
@@ -94,6 +107,9 @@ impl fmt::Display for Problem {
             write!(f, "{}:{}:{}: ", place.file, place.line, place.column)?;
         }
         write!(f, "{}", self.found)?;
+        if let Some(within) = &self.within {
+            write!(f, " ({within})")?;
+        }
         if !self.expected.is_empty() {
             write!(f, "; expected {}", self.expected)?;
         }

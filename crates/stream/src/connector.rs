@@ -95,8 +95,8 @@ pub struct Token(pub serde_json::Value);
 /// Takes rows, and makes them visible when told to.
 ///
 /// Promises: after [`Sink::prepare`] everything written since the last one is durable and invisible, and the token
-/// names it (`None`: there was nothing). [`Sink::publish`] makes it visible, and may be repeated, also by a later
-/// process. [`Sink::sweep`] removes what lower claims left behind and nobody names.
+/// names it (`None`: there was nothing). [`Sink::publish`] makes it visible, durably, and may be repeated, also by a
+/// later process. [`Sink::sweep`] removes what lower claims left behind and nobody names.
 /// A *direct* sink (stdout) makes rows visible as they come, and has no tokens.
 pub trait Sink: Send {
     /// Takes the rows of `batch`. Rows it can't take are given back, the others are written.
@@ -116,7 +116,7 @@ pub trait Sink: Send {
     /// Makes durable what was written, and names it. `sequence` is the number of the record that will hold the token.
     fn prepare(&mut self, sequence: u64) -> Result<Option<Token>, Error>;
 
-    /// Makes visible what `token` names.
+    /// Makes visible what `token` names, durably: it may never be asked for again.
     fn publish(&mut self, token: &Token) -> Result<(), Error>;
 
     /// Removes what claims lower than ours staged, unless `keep` names it.

@@ -65,6 +65,60 @@ pub struct LedgerFacts {
     pub elsewhere: Vec<PathBuf>,
 }
 
+/// Why there are no facts: what is wrong with the document, and how the world failed where it was looked at.
+#[derive(Debug, Default)]
+pub struct Unseen {
+    /// What is wrong with the document.
+    pub problems: Vec<Problem>,
+    /// How the world failed: a disk, a network, a server. The document may be right.
+    pub failures: Vec<Error>,
+}
+
+impl Unseen {
+    /// Adds what another look found.
+    pub fn extend(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+        self.failures.extend(other.failures);
+    }
+
+    /// Whether nothing went wrong.
+    pub const fn is_empty(&self) -> bool {
+        self.problems.is_empty() && self.failures.is_empty()
+    }
+
+    /// What the system refused is a failure of the world; what can't be found or understood is a problem of the
+    /// document that names it.
+    pub(crate) fn of(error: Error, problem: impl FnOnce(String) -> Problem) -> Self {
+        use std::io::ErrorKind::{NotADirectory, NotFound};
+        match &error {
+            Error::File { source, .. } | Error::Io { source, .. }
+                if !matches!(source.kind(), NotFound | NotADirectory) =>
+            {
+                error.into()
+            }
+            _ => vec![problem(Chain(&error).to_string())].into(),
+        }
+    }
+}
+
+impl From<Vec<Problem>> for Unseen {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self { problems, failures: Vec::new() }
+    }
+}
+
+impl From<Problem> for Unseen {
+    fn from(problem: Problem) -> Self {
+        vec![problem].into()
+    }
+}
+
+impl From<Error> for Unseen {
+    fn from(error: Error) -> Self {
+        Self { problems: Vec::new(), failures: vec![error] }
+    }
+}
+
 /// Where the document says that the ledger lives, first, and the other places it implies.
 pub fn homes(stream: &Stream, folder: &std::path::Path) -> Vec<Home> {
     let spec = &stream.spec;
@@ -83,25 +137,24 @@ pub fn homes(stream: &Stream, folder: &std::path::Path) -> Vec<Home> {
     homes.into_values().collect()
 }
 
-/// Looks at the world. Every problem is found, not only the first.
-pub fn facts(stream: &Stream, forget: &[String], world: &World) -> Result<Facts, Vec<Problem>> {
-    let mut problems = Vec::new();
+/// Looks at the world. Every problem and every failure is found, not only the first.
+pub fn facts(stream: &Stream, forget: &[String], world: &World) -> Result<Facts, Unseen> {
+    let mut unseen = Unseen::default();
     let mut sources = BTreeMap::new();
     for (name, source) in &stream.spec.sources {
         match connector::look(source, &format!("spec.sources.{name}"), world) {
             Ok(facts) => _ = sources.insert(name.clone(), facts),
-            Err(found) => problems.extend(found),
+            Err(found) => unseen.extend(found),
         }
     }
     let ledger = look_at_ledger(stream, world).unwrap_or_else(|error| {
-        problems
-            .push(Problem::at("spec.commit").found(Chain(&error).to_string()).expected("a ledger that can be read"));
+        unseen.failures.push(error);
         LedgerFacts::default()
     });
-    if problems.is_empty() {
+    if unseen.is_empty() {
         Ok(Facts { sources, ledger, folder: world.folder.clone(), forget: forget.to_vec() })
     } else {
-        Err(problems)
+        Err(unseen)
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod bisect;
 pub(crate) mod column;
 pub(crate) mod conform;
 pub mod csv;
+mod cut;
 pub(crate) mod guess;
 pub mod json;
 pub(crate) mod lines;

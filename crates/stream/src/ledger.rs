@@ -55,6 +55,9 @@ pub trait Ledger: Send {
 
     /// Writes the next record.
     fn append(&mut self, record: &Record) -> Result<(), Error>;
+
+    /// All that the last record names is published, durably: a ledger may note that, so that nobody publishes it again.
+    fn settled(&mut self) {}
 }
 
 /// What a stream knows of itself over all of its tasks, written at its first start.

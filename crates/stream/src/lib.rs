@@ -39,9 +39,10 @@ pub use batch::{BadRow, Batch, Chunk, Ends, Input, Origin, Payload, Reason, Reas
 pub use connector::{Limit, OpenSink, OpenSource, Position, Read, Sink, Source, Token, World};
 pub use container::Ordinal;
 pub use error::Error;
-pub use facts::{Facts, LedgerFacts, SourceFacts, facts, homes};
+pub use facts::{Facts, LedgerFacts, SourceFacts, Unseen, facts, homes};
 pub use format::{Cut, Decode, Decoded, Encode, Scan};
 pub use from::From;
+pub use graph::check_tree;
 pub use ledger::{Books, Claimed, Home, Ledger, Record, StreamRecord};
 pub use memory::{Lease, Pool};
 pub use meter::{Meters, PartSnapshot, Snapshot, StreamMeter, resident_bytes};

@@ -1,6 +1,6 @@
 //! What is asked of a stream.
 
-use document::{ByteSize, Duration};
+use document::{ByteSize, Duration, Pod};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,9 @@ pub struct Spec {
     /// what isn't committed is read again. Default 30s.
     #[serde(default = "drain_timeout_default")]
     pub drain_timeout: Duration,
+    /// How pods are made where the stream runs on Kubernetes. `headwater run` checks it and does nothing with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
 }
 
 const fn memory_default() -> ByteSize {

@@ -227,10 +227,18 @@ impl<'a> Open<'a> {
                 )));
             }
         }
+        self.note_settled(tokens);
         for (name, sink) in self.flow.sinks() {
             sink.sweep(tokens.get(name))?;
         }
         self.quarantine.sweep(tokens.get(QUARANTINE))
+    }
+
+    /// Everything that the last record names is visible: a file that a reader takes away from now on isn't lost.
+    fn note_settled(&mut self, tokens: &BTreeMap<String, crate::Token>) {
+        if let Some(ledger) = self.ledger.as_mut().filter(|_| !tokens.is_empty()) {
+            ledger.settled();
+        }
     }
 
     fn open_sources(&mut self, last: Option<&Record>) -> Result<(), Error> {
@@ -440,6 +448,7 @@ impl<'a> Open<'a> {
                 sink.publish(token)?;
             }
         }
+        self.note_settled(&tokens);
         for opened in &mut self.sources {
             opened.source.committed()?;
         }

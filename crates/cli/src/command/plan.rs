@@ -11,7 +11,7 @@ use stream::Facts;
 
 use super::Files;
 use crate::documents::{self, Loaded};
-use crate::exit::{Exit, Problems, Usage};
+use crate::exit::{Exit, Problems, Unseen, Usage};
 use crate::screen::Output;
 use crate::session::Session;
 
@@ -78,20 +78,23 @@ pub(crate) fn act(arguments: &Plan, session: &mut Session) -> anyhow::Result<Exi
 }
 
 /// The facts of each stream, or all that is wrong with the world.
-pub(crate) fn seen(loaded: &[Loaded], forget: &[String], session: &Session) -> Result<Vec<Facts>, Problems> {
-    collect(loaded.iter().map(|one| one.facts(forget, session)))
+pub(crate) fn seen(loaded: &[Loaded], forget: &[String], session: &Session) -> Result<Vec<Facts>, Unseen> {
+    let (mut seen, mut unseen) = (Vec::new(), Unseen::default());
+    for one in loaded {
+        match one.facts(forget, session) {
+            Ok(facts) => seen.push(facts),
+            Err(Unseen(more)) => unseen.0.extend(more),
+        }
+    }
+    if unseen.0.is_empty() { Ok(seen) } else { Err(unseen) }
 }
 
 /// The plan of each stream, or all that is wrong with them.
 pub(crate) fn plans(loaded: &[Loaded], facts: &[Facts]) -> Result<Vec<stream::Plan>, Problems> {
-    collect(loaded.iter().zip(facts).map(|(one, facts)| one.plan(facts)))
-}
-
-fn collect<T>(results: impl Iterator<Item = Result<T, Problems>>) -> Result<Vec<T>, Problems> {
     let (mut good, mut problems) = (Vec::new(), Vec::new());
-    for result in results {
-        match result {
-            Ok(one) => good.push(one),
+    for (one, facts) in loaded.iter().zip(facts) {
+        match one.plan(facts) {
+            Ok(plan) => good.push(plan),
             Err(Problems(found)) => problems.extend(found),
         }
     }

@@ -154,3 +154,13 @@ fn get(address: &str, path: &str) -> String {
     connection.read_to_string(&mut answer).unwrap();
     answer
 }
+
+#[test]
+fn a_pod_changes_nothing_of_a_run_here() {
+    let pod = "  pod:\n    resources: {requests: {cpu: 500m, memory: 512Mi}, limits: {memory: 512Mi, cpu: 2}}\n    \
+               tolerations: [{key: batch, operator: Exists, effect: NoSchedule}]\n    \
+               env: {TZ: UTC, TOKEN: {secret: {name: nobody, key: has-it}}}\n    serviceAccount: streams\n";
+    let (with, without) = (Place::new(&format!("{}{pod}", IDS.trim_end_matches(' '))), Place::new(IDS));
+    let [with, without] = [with, without].map(|place| place.run(&["run", "a.yaml", "--quiet"]).ends(0));
+    assert_eq!((with.out.lines().count(), with.out), (5, without.out));
+}

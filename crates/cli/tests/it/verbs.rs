@@ -1,6 +1,6 @@
 //! Help, usage, generated texts, plans and fixtures.
 
-use crate::support::{IDS, Place};
+use crate::support::{FILES, IDS, Place};
 
 #[test]
 fn every_verb_has_help_with_examples() {
@@ -101,4 +101,29 @@ fn fixtures_pass_and_fail() {
     assert!(ran.out.starts_with("FAILED odd ones are dropped\n    ") && ran.err.contains("1 failed"), "{ran:?}");
     let found = place.run(&["test", "a.yaml", "--output", "json"]).ends(1).json();
     assert_eq!(found[0]["differences"].as_array().map(Vec::len), Some(1), "{found}");
+}
+
+#[test]
+fn what_the_world_refuses_is_no_fault_of_the_document() {
+    let place = Place::new(FILES);
+    place.write("in/1.jsonl", "{\"id\": 1}\n");
+    // Not even root reads a folder as a file, or follows a link to itself.
+    let ledger = place.path().join("out/_headwater/default/lines");
+    std::fs::create_dir_all(ledger.join("stream.json")).unwrap();
+    for verb in ["plan", "run"] {
+        let ran = place.run(&[verb, "a.yaml"]).ends(1);
+        assert!(ran.err.contains("read ") && ran.err.contains("stream.json"), "{ran:?}");
+        assert!(!ran.err.contains("problem"), "{ran:?}");
+    }
+    place.run(&["check", "a.yaml"]).ends(0);
+
+    std::os::unix::fs::symlink("2.jsonl", place.path().join("in/2.jsonl")).unwrap();
+    let both = place.run(&["plan", "a.yaml"]).ends(1);
+    assert!(both.err.contains("stream.json") && both.err.contains("2.jsonl"), "both are told: {both:?}");
+
+    // What is wrong with a document is told beside it, and decides.
+    let schema = ", format: {json: {schema: {columns: {id: int64}}}}";
+    place.write("b.yaml", &FILES.replace("in/*", "none/*").replace("name: lines", "name: none").replace(schema, ""));
+    let wrong = place.run(&["plan", "a.yaml", "b.yaml"]).ends(2);
+    assert!(wrong.err.contains("stream.json") && wrong.err.contains("no file with rows"), "{wrong:?}");
 }

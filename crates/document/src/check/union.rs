@@ -75,10 +75,11 @@ impl<'a> Checker<'a> {
             }
             _ => match fitting.as_slice() {
                 [] => match shapes.others.iter().find(|branch| branch.contains_key("x-secret")) {
-                    Some(_) => {
+                    // Where open text may stand too, nothing else need be hidden.
+                    Some(_) if !shapes.others.iter().any(|branch| describe::is_type_name(branch, "string")) => {
                         self.secret(spot);
                     }
-                    None => self.mismatch(spot, keywords),
+                    _ => self.mismatch(spot, keywords),
                 },
                 [only] => self.branch(spot, only),
                 several => self.best(spot, several),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stdx::Chain;
 
 use super::{World, blackhole, files, generate, http, kafka, stdin, stdout};
-use crate::facts::SourceFacts;
+use crate::facts::{SourceFacts, Unseen};
 use crate::format::{Format, FormatSpec, Name, avro};
 use crate::plan::{DecodeOpener, Nature, SinkOpener, Sort, SourceOpener};
 use crate::spec::Stream;
@@ -213,42 +213,37 @@ pub(crate) fn sink_problems(spec: &SinkSpec, path: &str) -> Vec<Problem> {
 }
 
 /// Looks at a source: its schema and size.
-pub(crate) fn look(spec: &SourceSpec, path: &str, world: &World) -> Result<SourceFacts, Vec<Problem>> {
+pub(crate) fn look(spec: &SourceSpec, path: &str, world: &World) -> Result<SourceFacts, Unseen> {
     let problems = source_problems(spec, path);
     if !problems.is_empty() {
-        return Err(problems);
+        return Err(problems.into());
     }
-    let kind = spec.kind(path).map_err(|problem| vec![problem])?;
-    let format = spec.format(kind, path).map_err(|problem| vec![problem])?;
+    let kind = spec.kind(path)?;
+    let format = spec.format(kind, path)?;
     let schema = |schema| SourceFacts { schema: Some(schema), ..SourceFacts::default() };
     match (kind, format) {
         (SourceKind::Generate(generate), None) => {
-            generate::schema(generate, &format!("{path}.generate")).map(|found| schema(found.unwrap_or_else(empty)))
+            Ok(generate::schema(generate, &format!("{path}.generate"))
+                .map(|found| schema(found.unwrap_or_else(empty)))?)
         }
-        (SourceKind::Generate(_), Some(_)) => {
-            avro::columns_of(generate::alerts::schema_json()).map(schema).map_err(|problem| vec![problem])
-        }
+        (SourceKind::Generate(_), Some(_)) => Ok(avro::columns_of(generate::alerts::schema_json()).map(schema)?),
         (SourceKind::Files(files), Some(format)) => look_at_files(files, &format, path, world),
         (SourceKind::Stdin, Some(format)) => {
-            let infer = || {
-                let mut cut = format.cut().ok_or_else(|| Problem::at(path).found(format.name()))?;
-                let chunk = stdin::Input::standard().peek(cut.as_mut(), SAMPLE.bytes).map_err(|error| {
-                    Problem::at(path).found(Chain(&error).to_string()).expected("input that can be read")
-                })?;
-                format.infer(&world.folder, &chunk)
-            };
-            infer().map(schema).map_err(|problem| vec![at(problem, path)])
+            let mut cut = format.cut().ok_or_else(|| at(Problem::at("").found(format.name()), path))?;
+            let chunk = stdin::Input::standard().peek(cut.as_mut(), SAMPLE.bytes).map_err(|error| {
+                Unseen::of(error, |found| Problem::at(path).found(found).expected("input that can be read"))
+            })?;
+            Ok(format.infer(&world.folder, &chunk).map(schema).map_err(|problem| at(problem, path))?)
         }
         // A connection is not made to look at it: the first rows could not be given back.
         (SourceKind::Http(_), Some(format)) => {
             let nothing = Chunk::single(bytes::Bytes::new(), Origin { input: "http".into(), offset: 0 });
             format.infer(&world.folder, &nothing).map(schema).map_err(|_| {
-                vec![
-                    Problem::at(format!("{path}.format"))
-                        .found("no schema")
-                        .expected("the columns of the rows: a connection is not made to look at them")
-                        .hint("format: {json: {schema: {columns: {id: int64, text: string}}}}, or `format: text` and JSON functions in a `sql` step"),
-                ]
+                Problem::at(format!("{path}.format"))
+                    .found("no schema")
+                    .expected("the columns of the rows: a connection is not made to look at them")
+                    .hint("format: {json: {schema: {columns: {id: int64, text: string}}}}, or `format: text` and JSON functions in a `sql` step")
+                    .into()
             })
         }
         (SourceKind::Kafka(kafka), Some(format)) => kafka::look(kafka, &format, path, SAMPLE, world),
@@ -270,22 +265,13 @@ fn at(mut problem: Problem, path: &str) -> Problem {
     problem
 }
 
-fn look_at_files(
-    spec: &files::SourceSpec,
-    format: &Format,
-    path: &str,
-    world: &World,
-) -> Result<SourceFacts, Vec<Problem>> {
-    let unreadable = |error: &crate::Error| {
-        vec![
-            Problem::at(format!("{path}.files.path"))
-                .found(Chain(error).to_string())
-                .expected("files that can be read"),
-        ]
+fn look_at_files(spec: &files::SourceSpec, format: &Format, path: &str, world: &World) -> Result<SourceFacts, Unseen> {
+    let unreadable = |error| {
+        let problem = Problem::at(format!("{path}.files.path"));
+        Unseen::of(error, |found| problem.found(found).expected("files that can be read"))
     };
-    let look = files::look(spec, &world.folder).map_err(|error| unreadable(&error))?;
-    let sample =
-        files::sample(spec, framed(format, &empty()), &world.folder, SAMPLE).map_err(|error| unreadable(&error))?;
+    let look = files::look(spec, &world.folder).map_err(unreadable)?;
+    let sample = files::sample(spec, framed(format, &empty()), &world.folder, SAMPLE).map_err(unreadable)?;
     let schema = match sample {
         Some(files::Sample::Chunk(chunk)) => format.infer(&world.folder, &chunk),
         Some(files::Sample::File(file, name)) => format.scan_schema(&file).map_err(|error| {
@@ -306,7 +292,7 @@ fn look_at_files(
             })
         }
     };
-    let schema = schema.map_err(|problem| vec![at(problem, path)])?;
+    let schema = schema.map_err(|problem| at(problem, path))?;
     Ok(SourceFacts { schema: Some(schema), files: Some(look.files), bytes: Some(look.bytes), ..SourceFacts::default() })
 }
 

@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use arrow::array::UInt32Array;
 
-use crate::{BadRow, Claimed, Error, Ledger, Reason, ReasonCode, Record, Sink, Stepped, Token};
+use crate::{BadRow, Error, Reason, ReasonCode, Sink, Stepped, Token};
 
-/// A server in memory, in which rows and records live together.
+/// A server in memory.
 #[derive(Default)]
 struct Server {
-    claim: u64,
-    record: Option<Record>,
     visible: Vec<String>,
     staged: BTreeMap<String, Vec<String>>,
 }
@@ -21,61 +19,6 @@ type Shared = Arc<Mutex<Server>>;
 
 fn visible(server: &Shared) -> Vec<String> {
     server.lock().unwrap().visible.clone()
-}
-
-/// A sink that hosts its ledger: the rows of the open transaction ride with the record.
-struct Hosting {
-    server: Shared,
-    claim: u64,
-    transaction: Vec<String>,
-    /// A fault on purpose: appends without looking at the newest claim.
-    careless: bool,
-}
-
-fn hosting(server: &Shared, careless: bool) -> Box<dyn Sink> {
-    Box::new(Hosting { server: Arc::clone(server), claim: 0, transaction: Vec::new(), careless })
-}
-
-impl Sink for Hosting {
-    fn write(&mut self, batch: &Batch) -> Result<Vec<BadRow>, Error> {
-        self.transaction.extend(texts(&batch.columns));
-        Ok(Vec::new())
-    }
-
-    fn prepare(&mut self, _: u64) -> Result<Option<Token>, Error> {
-        Ok(None)
-    }
-
-    fn publish(&mut self, _: &Token) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn sweep(&mut self, _: Option<&Token>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn ledger(&mut self) -> Option<&mut dyn Ledger> {
-        Some(self)
-    }
-}
-
-impl Ledger for Hosting {
-    fn claim(&mut self) -> Result<Claimed, Error> {
-        let mut server = self.server.lock().unwrap();
-        server.claim += 1;
-        self.claim = server.claim;
-        Ok(Claimed { claim: self.claim, last: server.record.clone() })
-    }
-
-    fn append(&mut self, record: &Record) -> Result<(), Error> {
-        let mut server = self.server.lock().unwrap();
-        if server.claim != self.claim && !self.careless {
-            return Err(Error::Fenced { task: "exercise".into(), ours: self.claim, theirs: server.claim });
-        }
-        server.record = Some(record.clone());
-        server.visible.append(&mut self.transaction);
-        Ok(())
-    }
 }
 
 /// A sink that stages under its claim.
@@ -137,43 +80,6 @@ impl Sink for Staged {
 /// Whether the exercise found a broken promise.
 fn fails(exercise: impl FnOnce()) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(exercise)).is_err()
-}
-
-#[test]
-fn a_hosting_sink_passes() {
-    let server = Shared::default();
-    hosting_sink(|| hosting(&server, false), || visible(&server));
-}
-
-#[test]
-fn a_hosting_sink_that_does_not_fence_is_found_out() {
-    let server = Shared::default();
-    assert!(fails(move || hosting_sink(|| hosting(&server, true), || visible(&server))));
-}
-
-/// The ledger half of the hosting sink.
-struct Book(Hosting);
-
-impl Ledger for Book {
-    fn claim(&mut self) -> Result<Claimed, Error> {
-        self.0.claim()
-    }
-
-    fn append(&mut self, record: &Record) -> Result<(), Error> {
-        self.0.append(record)
-    }
-}
-
-#[test]
-fn a_hosted_ledger_passes_and_a_careless_one_is_found_out() {
-    let book = |careless| {
-        let server = Shared::default();
-        move || -> Box<dyn Ledger> {
-            Box::new(Book(Hosting { server: Arc::clone(&server), claim: 0, transaction: Vec::new(), careless }))
-        }
-    };
-    ledger(book(false));
-    assert!(fails(|| ledger(book(true))));
 }
 
 #[test]

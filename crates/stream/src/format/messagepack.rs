@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::format::bisect::{self, Fault};
-use crate::format::guess;
 use crate::format::json::Tape;
 use crate::format::lines::Spans;
 use crate::format::schema::{self, INFERRED_ROWS_MAX, SchemaSpec};
+use crate::format::{cut, guess};
 use crate::{Chunk, Cut, Decode, Decoded, Encode, Error, Reason, ReasonCode};
 
 /// MessagePack: maps one after another in a file, or one map a message.
@@ -54,20 +54,8 @@ impl Cut for Values {
     }
 
     fn cut(&mut self, bytes: &[u8], at_end: bool, rows: usize, ends: &mut Vec<u32>) -> Result<usize, Reason> {
-        let mut start = 0;
-        let before = ends.len();
-        while start < bytes.len() && ends.len() - before < rows {
-            let end = match value::length(&bytes[start..]) {
-                Ok(Some(length)) => start + length,
-                Ok(None) if at_end => bytes.len(),
-                Err(why) if start == 0 => return Err(Reason::new(ReasonCode::Malformed, why)),
-                Ok(None) | Err(_) => break,
-            };
-            let Ok(number) = u32::try_from(end) else { break };
-            ends.push(number);
-            start = end;
-        }
-        Ok(start)
+        let length = |bytes: &[u8]| value::length(bytes).map_err(|why| Reason::new(ReasonCode::Malformed, why));
+        cut::each(bytes, at_end, rows, ends, length)
     }
 
     fn lines(&self) -> bool {

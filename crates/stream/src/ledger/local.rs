@@ -5,14 +5,19 @@
 //!                           tasks/<task>/lock                held by flock while the task runs; says by whom
 //!                           tasks/<task>/claim.json          the newest claim
 //!                           tasks/<task>/record-<claim>.json the newest record under a claim; the highest counts
+//!                           tasks/<task>/settled             the nonce of the newest record that was published
 //! ```
-//! Each file is replaced whole: written beside, synced, renamed, the folder synced. `flock` is given back by the
-//! kernel when the process ends, however it ends.
+//! Each file but the last is replaced whole: written beside, synced, renamed, the folder synced. `flock` is given back
+//! by the kernel when the process ends, however it ends.
 //!
 //! The files fence even where somebody removed the lock under a running process. Each claim has a record file of its
 //! own, so that a stopped process that wakes up in the middle of an append can't replace its successor's record. And
 //! since an append looks at the claim once more when its record is in place, while a claim is written before the last
 //! record is read, either the successor sees that record or the append fails.
+//!
+//! `settled` is a note, written in place and not synced: publishing is durable before it, so that it is true whenever it
+//! names the last record, and where it was lost or half-written that record is published once more. It keeps a file that
+//! a reader took away from looking like one that was lost.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -37,6 +42,9 @@ pub struct LocalLedger {
     holder: String,
     lock: Option<File>,
     claim: u64,
+    /// The nonce of the last record.
+    nonce: String,
+    settled: Option<File>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,7 +55,26 @@ struct Claim {
 impl LocalLedger {
     /// The ledger of `task` in `folder`; `holder` is how this process names itself to another that is refused.
     pub fn new(task: impl Into<String>, folder: impl Into<PathBuf>, holder: impl Into<String>) -> Self {
-        Self { task: task.into(), folder: folder.into(), holder: holder.into(), lock: None, claim: 0 }
+        Self {
+            task: task.into(),
+            folder: folder.into(),
+            holder: holder.into(),
+            lock: None,
+            claim: 0,
+            nonce: String::new(),
+            settled: None,
+        }
+    }
+
+    fn note_settled(&mut self) -> std::io::Result<()> {
+        let mut file = match self.settled.take() {
+            Some(file) => file,
+            None => OpenOptions::new().write(true).create(true).truncate(false).open(settled_path(&self.folder))?,
+        };
+        file.rewind()?;
+        file.write_all(format!("{}\n", self.nonce).as_bytes())?;
+        self.settled = Some(file);
+        Ok(())
     }
 
     fn lock(&mut self) -> Result<(), Error> {
@@ -110,13 +137,23 @@ impl Ledger for LocalLedger {
             replace(&record_path(&self.folder, self.claim), &to_json(last)?)?;
             self.remove_older()?;
         }
+        self.nonce = last.as_ref().map(|last| last.nonce.clone()).unwrap_or_default();
         Ok(Claimed { claim: self.claim, last })
     }
 
     fn append(&mut self, record: &Record) -> Result<(), Error> {
         self.check_claim()?;
         replace(&record_path(&self.folder, self.claim), &to_json(record)?)?;
+        self.nonce.clone_from(&record.nonce);
         self.check_claim()
+    }
+
+    /// From now on the last record has no tokens for whoever reads it. Costs no wait for the disk.
+    fn settled(&mut self) {
+        if let Err(error) = self.note_settled() {
+            // Without the note it is only published again.
+            tracing::debug!(task = %self.task, %error, "a published record can't be noted as settled");
+        }
     }
 }
 
@@ -130,11 +167,27 @@ fn record_claims(folder: &Path) -> Result<Vec<u64>, Error> {
     Ok(names(folder)?.iter().filter_map(claim).collect())
 }
 
-/// The newest record in a task's folder.
+fn settled_path(folder: &Path) -> PathBuf {
+    folder.join("settled")
+}
+
+/// Whether all that a record names was noted as published.
+fn is_settled(folder: &Path, record: &Record) -> Result<bool, Error> {
+    match std::fs::read(settled_path(folder)) {
+        Ok(note) => Ok(note.split(|byte| *byte == b'\n').next() == Some(record.nonce.as_bytes())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::file("read", settled_path(folder))(error)),
+    }
+}
+
+/// The newest record in a task's folder, without tokens once they are all published.
 pub(crate) fn last_record(folder: &Path) -> Result<Option<Record>, Error> {
     loop {
         let Some(claim) = record_claims(folder)?.into_iter().max() else { return Ok(None) };
-        if let Some(record) = read_json(&record_path(folder, claim), "a task's record")? {
+        if let Some(mut record) = read_json::<Record>(&record_path(folder, claim), "a task's record")? {
+            if !record.tokens.is_empty() && is_settled(folder, &record)? {
+                record.tokens.clear();
+            }
             return Ok(Some(record));
         }
         // Removed since it was listed: a newer claim has taken it over under its own name.
@@ -340,6 +393,34 @@ mod tests {
         assert_eq!(last_record(folder.path()).unwrap(), Some(record(2, 2)));
         drop(theirs);
         assert_eq!(LocalLedger::new("t-0", folder.path(), "third").claim().unwrap().last, Some(record(2, 2)));
+    }
+
+    #[test]
+    fn a_record_is_settled_by_its_own_note_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = |folder: &Path| last_record(folder).unwrap().unwrap().tokens.len();
+        let with_token = |sequence| {
+            let tokens = [("out".to_owned(), crate::Token("file".into()))].into();
+            Record { tokens, ..record(1, sequence) }
+        };
+        let mut ledger = LocalLedger::new("t-0", folder.path(), "me");
+        ledger.claim().unwrap();
+        ledger.append(&with_token(10)).unwrap();
+        assert_eq!(tokens(folder.path()), 1);
+        ledger.settled();
+        assert_eq!(tokens(folder.path()), 0);
+        ledger.append(&with_token(2)).unwrap();
+        assert_eq!(tokens(folder.path()), 1, "the note is about an older record");
+        ledger.settled();
+        drop(ledger);
+        let note = settled_path(folder.path());
+        std::fs::write(&note, b"1-").unwrap();
+        assert_eq!(tokens(folder.path()), 1, "the note is half-written");
+        // A claim makes the note durable, as a record without tokens.
+        std::fs::write(&note, b"1-2\n").unwrap();
+        assert!(LocalLedger::new("t-0", folder.path(), "me").claim().unwrap().last.unwrap().tokens.is_empty());
+        std::fs::remove_file(&note).unwrap();
+        assert_eq!(tokens(folder.path()), 0);
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub fn check(stream: &Stream) -> Vec<Problem> {
     for (name, sink) in &spec.sinks {
         problems.extend(connector::sink_problems(sink, &format!("spec.sinks.{name}")));
     }
+    problems.extend(spec.pod.iter().flat_map(|pod| pod.problems("spec.pod")));
     problems
 }
 

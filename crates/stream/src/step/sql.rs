@@ -37,7 +37,7 @@ pub(super) fn plan(sql: &str, inputs: &[Edge], path: &str) -> Result<Planned, Ve
     let tables = context::tables(inputs).map_err(|problem| vec![problem.at(path)])?;
     let statement = rewrite::query(sql, &tables, path)?;
     let optimised =
-        context::optimise(statement, &tables).map_err(|error| vec![problem::planning(&error, &tables, path)])?;
+        context::optimise(statement, &tables).map_err(|error| vec![problem::planning(&error, &tables, sql, path)])?;
     let branches = branches(&optimised, &tables, path)?;
     let schema = Arc::new(pipeline::output(&optimised));
     check_names(&schema, path)?;
@@ -47,7 +47,7 @@ pub(super) fn plan(sql: &str, inputs: &[Edge], path: &str) -> Result<Planned, Ve
         }
     }
     run::Query::new(&branches, &schema, &Clock::system())
-        .map_err(|error| vec![problem::planning(&error, &tables, path)])?;
+        .map_err(|error| vec![problem::planning(&error, &tables, sql, path)])?;
     let reads = (0..inputs.len()).map(|number| reads::of(&branches, number, &inputs[number].schema)).collect();
     let (opened, branches) = (Arc::clone(&schema), Arc::new(branches));
     Ok(Planned {
@@ -111,7 +111,7 @@ pub fn expression(sql: &str, schema: &SchemaRef, path: &str) -> Result<Expressio
     let tables = [Table { name: INPUT.to_owned(), schema: Arc::clone(schema), inputs: vec![0] }];
     let statement: Statement = rewrite::expression(sql, &tables, path)?;
     let optimised =
-        context::optimise(statement, &tables).map_err(|error| vec![problem::planning(&error, &tables, path)])?;
+        context::optimise(statement, &tables).map_err(|error| vec![problem::planning(&error, &tables, sql, path)])?;
     let branches = branches(&optimised, &tables, path)?;
     let by_row =
         |branch: &Branch| branch.stages.iter().all(|stage| !matches!(stage, Stage::Filter(..) | Stage::Unnest(_)));
@@ -124,6 +124,6 @@ pub fn expression(sql: &str, schema: &SchemaRef, path: &str) -> Result<Expressio
     }
     let out = Arc::new(pipeline::output(&optimised));
     let query = run::Query::new(&branches, &out, &Clock::system())
-        .map_err(|error| vec![problem::planning(&error, &tables, path)])?;
+        .map_err(|error| vec![problem::planning(&error, &tables, sql, path)])?;
     Ok(Expression { data_type: out.field(0).data_type().clone(), reads: reads::of(&branches, 0, schema), query })
 }

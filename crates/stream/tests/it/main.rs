@@ -12,6 +12,8 @@ mod fixtures;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod hosting;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod plan;

@@ -1,6 +1,6 @@
 //! Streams written as programs: sources, steps and sinks that the library doesn't know.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{AsArray as _, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -9,24 +9,24 @@ use stream::connector::{SinkSpec, files, stdout};
 use stream::format::{FormatSpec, Name};
 use stream::program::Program;
 use stream::{
-    BadRow, Batch, Chunk, Claimed, Ends, Error, Ledger, Limit, Nature, OpenSource, Origin, Position, Read, Reason,
-    ReasonCode, Record, Rows, Sink, Sort, Source, Step, Stepped, Token, exercise,
+    Chunk, Ends, Error, Limit, Nature, OpenSource, Origin, Position, Read, Reason, ReasonCode, Rows, Source, Step,
+    Stepped, exercise,
 };
 
 use crate::support::{Place, control, quarantine};
 
-fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
 }
 
 /// Numbers from zero up to, and not with, `end`.
-struct Count {
+pub(crate) struct Count {
     next: i64,
     end: i64,
 }
 
 impl Count {
-    fn open(open: &OpenSource, end: i64) -> Self {
+    pub(crate) fn open(open: &OpenSource, end: i64) -> Self {
         Self { next: open.position.as_ref().and_then(|position| position.0.as_i64()).unwrap_or(0), end }
     }
 }
@@ -60,120 +60,6 @@ impl Step for Square {
         let squares: Int64Array = numbers.iter().map(|n| n.map(|n| n * n)).collect();
         Ok(Stepped { columns: RecordBatch::try_new(schema(), vec![Arc::new(squares)]).unwrap(), rows: Rows::Same })
     }
-}
-
-/// A server in memory that keeps rows and records in one transaction.
-#[derive(Debug, Default)]
-struct Server {
-    claim: u64,
-    records: Vec<Record>,
-    rows: Vec<String>,
-    appends_to_fail: u32,
-}
-
-struct Hosting {
-    server: Arc<Mutex<Server>>,
-    claim: u64,
-    transaction: Vec<String>,
-}
-
-impl Hosting {
-    fn open(server: &Arc<Mutex<Server>>) -> Self {
-        Self { server: Arc::clone(server), claim: 0, transaction: Vec::new() }
-    }
-}
-
-impl Sink for Hosting {
-    fn write(&mut self, batch: &Batch) -> Result<Vec<BadRow>, Error> {
-        self.transaction.extend(exercise::row_texts(&batch.columns));
-        Ok(Vec::new())
-    }
-
-    fn prepare(&mut self, _: u64) -> Result<Option<Token>, Error> {
-        Ok(None)
-    }
-
-    fn publish(&mut self, _: &Token) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn sweep(&mut self, _: Option<&Token>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn ledger(&mut self) -> Option<&mut dyn Ledger> {
-        Some(self)
-    }
-}
-
-impl Ledger for Hosting {
-    fn claim(&mut self) -> Result<Claimed, Error> {
-        let mut server = self.server.lock().unwrap();
-        server.claim += 1;
-        self.claim = server.claim;
-        Ok(Claimed { claim: self.claim, last: server.records.last().cloned() })
-    }
-
-    fn append(&mut self, record: &Record) -> Result<(), Error> {
-        let mut server = self.server.lock().unwrap();
-        if server.claim != self.claim {
-            return Err(Error::Fenced { task: "count-0".into(), ours: self.claim, theirs: server.claim });
-        }
-        if server.appends_to_fail > 0 {
-            server.appends_to_fail -= 1;
-            return Err(Error::World("the server is restarting".into()));
-        }
-        server.records.push(record.clone());
-        server.rows.append(&mut self.transaction);
-        Ok(())
-    }
-}
-
-#[test]
-fn a_sink_hosts_the_ledger_of_the_whole_stream() {
-    let (place, server) = (Place::new(), Arc::new(Mutex::new(Server::default())));
-    let run = |end: i64| {
-        let server = Arc::clone(&server);
-        let mut plan = Program::new("hosted", place.folder.path())
-            .source("count", schema(), Nature::Replayable, move |open| Ok(Count::open(&open, end)))
-            .own_sink("out", &["count"], Sort::Hosting, move |_| Ok(Hosting::open(&server)))
-            .plan()
-            .unwrap();
-        assert_eq!(plan.promises[0].delivery, stream::Delivery::ExactlyOnce);
-        plan.commit_every = std::time::Duration::ZERO;
-        place.run_plan(plan).unwrap()
-    };
-    let check = |claims: u64, rows: i64| {
-        let server = server.lock().unwrap();
-        assert_eq!(server.claim, claims);
-        assert_eq!(server.rows, (0..rows).map(|n| format!("n={n}")).collect::<Vec<_>>());
-        let last = server.records.last().unwrap();
-        assert_eq!((last.positions["count"].clone(), last.claim), (Position(rows.into()), claims));
-        let sequences: Vec<u64> = server.records.iter().map(|record| record.sequence).collect();
-        assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
-        assert!(server.records.iter().all(|record| record.tokens.is_empty()));
-    };
-    assert_eq!(run(25).counts.parts["out"].rows_out, 25);
-    check(1, 25);
-    // Another run goes on from the record that is in the sink; no other ledger says where that is.
-    let again = run(40);
-    assert_eq!((again.counts.parts["count"].rows_in, again.earlier_commit_at_millis.is_some()), (15, true));
-    check(2, 40);
-    assert!(!place.path(".headwater/default/hosted/tasks").exists());
-    // A failure between rows and record: the task opens again under a new claim, and what wasn't appended comes again.
-    server.lock().unwrap().appends_to_fail = 1;
-    run(60);
-    check(4, 60);
-}
-
-#[test]
-fn the_hosting_sink_keeps_its_promises() {
-    let server = Arc::new(Mutex::new(Server::default()));
-    let texts = || {
-        let rows = server.lock().unwrap().rows.clone();
-        rows.iter().map(|row| row.split_once("text=").unwrap().1.to_owned()).collect()
-    };
-    exercise::hosting_sink(|| Box::new(Hosting::open(&server)), texts);
 }
 
 fn files_sink() -> SinkSpec {
@@ -249,13 +135,18 @@ fn all_that_is_wrong_with_a_program_is_told_at_once() {
         .sink("out", &["count", "gone"], &out)
         .sink("none", &[], &out);
     let problems = wrong.plan().err().unwrap();
-    let found: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.found)).collect();
+    let found = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.found));
+    let found: Vec<String> = found.collect();
+    assert_eq!(
+        problems[2].within.as_ref().map(|within| (within.line, within.column, within.end_column)),
+        Some((1, 8, 9))
+    );
     assert_eq!(
         found,
         [
             "count: a second part of this name",
             "2nd: the name `2nd`",
-            "bad.sql: column `m` (line 1, column 8)",
+            "bad.sql: column `m`",
             "lost: no part named `nobody`",
             "out: no part named `gone`",
             "none: no input",

@@ -66,7 +66,11 @@ impl Place {
     pub(crate) fn try_plan(&self, spec: &str, forget: &[&str]) -> Result<Plan, Vec<Problem>> {
         let stream = stream(spec);
         let forget: Vec<String> = forget.iter().map(|name| (*name).to_owned()).collect();
-        stream::plan(&stream, &stream::facts(&stream, &forget, &self.world())?)
+        let facts = stream::facts(&stream, &forget, &self.world()).map_err(|unseen| {
+            assert!(unseen.failures.is_empty(), "{unseen:?}");
+            unseen.problems
+        })?;
+        stream::plan(&stream, &facts)
     }
 
     /// Plans the stream whose spec is given.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use document::Problem;
-use stdx::Chain;
 
 use super::hub::Hub;
 use super::sink::{Value, Written};
 use super::{Delivery, Partitioner, SinkSpec, SourceSpec, TopicSpec, metadata, sample, sink, source};
 use crate::connector::{SinkParts, SourceParts};
-use crate::facts::SourceFacts;
+use crate::facts::{SourceFacts, Unseen};
 use crate::format::Format;
 use crate::plan::{DecodeOpener, Nature, SinkOpener, Sort, SourceOpener};
 use crate::{Facts, Limit, Reason, ReasonCode, World, step};
@@ -23,26 +22,21 @@ pub(crate) fn look(
     path: &str,
     limit: Limit,
     world: &World,
-) -> Result<SourceFacts, Vec<Problem>> {
-    let failed = |error: &crate::Error| {
-        let problem = Problem::at(format!("{path}.kafka")).found(Chain(error).to_string());
-        vec![problem.expected("a cluster that answers, and topics that are there")]
-    };
-    let partitions = metadata::partitions(spec, world).map_err(|error| failed(&error))?;
+) -> Result<SourceFacts, Unseen> {
+    let partitions = metadata::partitions(spec, world)?;
     // A schema that is given needs no look at messages.
     let nothing = crate::Chunk::single(bytes::Bytes::new(), crate::Origin { input: "none".into(), offset: 0 });
     let schema = match format.infer(&world.folder, &nothing) {
         Ok(schema) if !schema.fields().is_empty() => schema,
-        _ => match sample::sample(spec, &partitions, limit, world).map_err(|error| failed(&error))? {
-            Some(chunk) => format.infer(&world.folder, &chunk).map_err(|problem| vec![problem])?,
+        _ => match sample::sample(spec, &partitions, limit, world)? {
+            Some(chunk) => format.infer(&world.folder, &chunk)?,
             None => {
                 let problem =
                     Problem::at(format!("{path}.format")).found("no schema, and no message to infer one from");
-                return Err(vec![
-                    problem
-                        .expected("the columns of the rows")
-                        .hint("format: {json: {schema: {columns: {id: int64, text: string}}}}, or `format: text`"),
-                ]);
+                return Err(problem
+                    .expected("the columns of the rows")
+                    .hint("format: {json: {schema: {columns: {id: int64, text: string}}}}, or `format: text`")
+                    .into());
             }
         },
     };

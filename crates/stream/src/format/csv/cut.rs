@@ -2,6 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
+use crate::format::cut;
 use crate::{Cut, Reason};
 
 /// Cuts at line feeds outside of quoted fields.
@@ -22,19 +23,8 @@ impl Cut for Records {
     }
 
     fn cut(&mut self, bytes: &[u8], at_end: bool, rows: usize, ends: &mut Vec<u32>) -> Result<usize, Reason> {
-        let mut start = 0;
-        let before = ends.len();
-        while start < bytes.len() && ends.len() - before < rows {
-            let end = match record(&bytes[start..], self.delimiter, self.quote).0 {
-                Some(length) => start + length,
-                None if at_end => bytes.len(),
-                None => break,
-            };
-            let Ok(number) = u32::try_from(end) else { break };
-            ends.push(number);
-            start = end;
-        }
-        Ok(start)
+        let length = |bytes: &[u8]| Ok(record(bytes, self.delimiter, self.quote).0);
+        cut::each(bytes, at_end, rows, ends, length)
     }
 
     fn lines(&self) -> bool {

@@ -1,8 +1,9 @@
 //! What is wrong with a query, in the words of a document.
 
 use datafusion_common::{DataFusionError, SchemaError};
-use datafusion_sql::sqlparser::tokenizer::{Location, Span};
-use document::Problem;
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+use document::{Problem, Within};
 
 use super::super::nearest;
 use super::context::Table;
@@ -14,11 +15,12 @@ pub(super) struct Found {
     what: String,
     expected: &'static str,
     hint: Option<String>,
+    within: Option<Within>,
 }
 
 impl Found {
     pub(super) fn new(found: impl Into<String>, expected: &'static str) -> Self {
-        Self { what: found.into(), expected, hint: None }
+        Self { what: found.into(), expected, hint: None, within: None }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
@@ -27,23 +29,38 @@ impl Found {
 
     /// Says where in the query it is, if that is known.
     pub(super) fn in_query(self, span: Span) -> Self {
-        Self { what: format!("{}{}", self.what, place(span)), ..self }
+        Self { within: within(span).or(self.within), ..self }
     }
 
     pub(super) fn at(self, path: &str) -> Problem {
         let problem = Problem::at(path).found(self.what).expected(self.expected);
-        match self.hint {
-            Some(hint) => problem.hint(hint),
-            None => problem,
-        }
+        Problem { hint: self.hint, within: self.within.map(Box::new), ..problem }
     }
 }
 
-fn place(span: Span) -> String {
-    match span.start.line {
-        0 => String::new(),
-        line => format!(" (line {line}, column {})", span.start.column),
-    }
+fn within(span: Span) -> Option<Within> {
+    let number = |at: u64| usize::try_from(at).ok().filter(|at| *at > 0);
+    let (line, column) = (number(span.start.line)?, number(span.start.column)?);
+    // An end that isn't known is the letter after the start.
+    let (end_line, end_column) = number(span.end.line).zip(number(span.end.column)).unwrap_or((line, column + 1));
+    Some(Within { line, column, end_line, end_column })
+}
+
+/// The token of a query that starts at a line and column, or just that place.
+pub(super) fn token_at(sql: &str, line: u64, column: u64) -> Span {
+    let start = Location::new(line, column);
+    let end = Location::new(line, column + 1);
+    token(sql, |token| token.span.start == start).unwrap_or_else(|| Span::new(start, end))
+}
+
+/// The first place of a name in a query.
+fn name_in(sql: &str, name: &str) -> Option<Span> {
+    token(sql, |token| matches!(&token.token, Token::Word(word) if word.value == name))
+}
+
+fn token(sql: &str, is_it: impl Fn(&TokenWithSpan) -> bool) -> Option<Span> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    tokens.into_iter().find(|token| is_it(token)).map(|token| token.span)
 }
 
 /// Two columns of one name.
@@ -53,7 +70,7 @@ pub(super) fn doubled(name: &str) -> Found {
 }
 
 /// What the planner refused.
-pub(super) fn planning(error: &DataFusionError, tables: &[Table], path: &str) -> Problem {
+pub(super) fn planning(error: &DataFusionError, tables: &[Table], sql: &str, path: &str) -> Problem {
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
     let location = |at: datafusion_common::Location| Location { line: at.line, column: at.column };
     let span = span.map_or_else(Span::empty, |span| Span::new(location(span.start), location(span.end)));
@@ -72,7 +89,7 @@ pub(super) fn planning(error: &DataFusionError, tables: &[Table], path: &str) ->
             }
             SchemaError::AmbiguousReference { field } => doubled(&field.name),
         },
-        root => from_message(&clean(&root.strip_backtrace()), tables),
+        root => from_message(&clean(&root.strip_backtrace()), tables, sql),
     };
     found.in_query(span).at(path)
 }
@@ -91,7 +108,7 @@ fn known_columns(tables: &[Table]) -> String {
 }
 
 /// A field of a struct that isn't there is told only in words.
-fn from_message(message: &str, tables: &[Table]) -> Found {
+fn from_message(message: &str, tables: &[Table], sql: &str) -> Found {
     if let Some(name) = message.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next()) {
         let near = nearest(name, functions::ALL.keys().map(String::as_str));
         let found = Found::new(format!("function `{name}`"), "a function that there is");
@@ -103,8 +120,9 @@ fn from_message(message: &str, tables: &[Table]) -> Found {
     for table in tables {
         collect_names(table.schema.fields(), &mut leaves);
     }
-    let missing = message.contains("not found");
-    or_hint(found, quoted.filter(|_| missing).and_then(|name| nearest(name, leaves.into_iter())))
+    let missing = quoted.filter(|_| message.contains("not found"));
+    let found = found.in_query(missing.and_then(|name| name_in(sql, name)).unwrap_or_else(Span::empty));
+    or_hint(found, missing.and_then(|name| nearest(name, leaves.into_iter())))
 }
 
 fn or_hint(found: Found, near: Option<&str>) -> Found {

@@ -23,7 +23,7 @@ const AFTERWARDS: &str = "a stream has no last row: write the rows, and do this 
 
 /// Reads a query.
 pub(super) fn query(sql: &str, tables: &[Table], path: &str) -> Result<Statement, Vec<Problem>> {
-    let syntax = |error: &ParserError| vec![syntax(error).at(path)];
+    let syntax = |error: &ParserError| vec![syntax(error, sql).at(path)];
     let mut statements = Parser::new(&GenericDialect {})
         .try_with_sql(sql)
         .and_then(|mut parser| parser.parse_statements())
@@ -44,7 +44,7 @@ pub(super) fn expression(sql: &str, tables: &[Table], path: &str) -> Result<Stat
         parser.expect_token(&Token::EOF)?;
         Ok(expression)
     });
-    let parsed = parsed.map_err(|error| vec![syntax(&error).at(path)])?;
+    let parsed = parsed.map_err(|error| vec![syntax(&error, sql).at(path)])?;
     let mut frame = Parser::parse_sql(&GenericDialect {}, "SELECT 0 AS value FROM input").unwrap_or_default();
     if let Some(Statement::Query(query)) = frame.first_mut()
         && let SetExpr::Select(select) = query.body.as_mut()
@@ -57,21 +57,22 @@ pub(super) fn expression(sql: &str, tables: &[Table], path: &str) -> Result<Stat
     }
 }
 
-fn syntax(error: &ParserError) -> Found {
+fn syntax(error: &ParserError, sql: &str) -> Found {
     let message = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.clone(),
         ParserError::RecursionLimitExceeded => "more nesting than can be read".to_owned(),
     };
     // The parser says `Expected: x, found: y at Line: 1, Column: 8`.
-    let place = message.find(" at Line:");
-    let (what, place) = message.split_at(place.unwrap_or(message.len()));
-    let place = place.replace(" at Line: ", " (line ").replace(" Column: ", " column ");
-    let end = if place.is_empty() { "" } else { ")" };
-    match what.strip_prefix("Expected: ").and_then(|what| what.split_once(", found: ")) {
-        Some((expected, found)) => Found::new(format!("`{found}`{place}{end}"), "a query in SQL")
-            .hint(format!("here it goes on with {expected}")),
-        None => Found::new(format!("{what}{place}{end}"), "a query in SQL"),
-    }
+    let (what, place) = message.split_once(" at Line: ").unwrap_or((&message, ""));
+    let place = place.split_once(", Column: ").and_then(|(line, column)| line.parse().ok().zip(column.parse().ok()));
+    let span = place.map_or_else(Span::empty, |(line, column)| problem::token_at(sql, line, column));
+    let found = match what.strip_prefix("Expected: ").and_then(|what| what.split_once(", found: ")) {
+        Some((expected, found)) => {
+            Found::new(format!("`{found}`"), "a query in SQL").hint(format!("here it goes on with {expected}"))
+        }
+        None => Found::new(what, "a query in SQL"),
+    };
+    found.in_query(span)
 }
 
 fn rewrite(mut statement: Statement, tables: &[Table], path: &str) -> Result<Statement, Vec<Problem>> {

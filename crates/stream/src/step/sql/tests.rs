@@ -204,6 +204,11 @@ fn unnest_gives_a_row_per_element_that_knows_its_row() {
     assert_eq!(names(&planned("SELECT unnest(prv_candidates) FROM alerts")), ["prv_candidates"]);
 }
 
+/// What was found, and where in the query.
+fn told(problem: &document::Problem) -> String {
+    problem.within.as_ref().map_or_else(|| problem.found.clone(), |within| format!("{} ({within})", problem.found))
+}
+
 #[test]
 fn what_needs_many_rows_is_refused_with_its_place_and_a_way_out() {
     let refused = [
@@ -227,7 +232,7 @@ fn what_needs_many_rows_is_refused_with_its_place_and_a_way_out() {
     ];
     for (sql, found) in refused {
         let problem = problem(sql);
-        assert_eq!(problem.found, found, "{sql}");
+        assert_eq!(told(&problem), found, "{sql}");
         assert!(problem.hint.is_some(), "{sql}");
     }
     assert_eq!(problem("DELETE FROM alerts").expected, "one SELECT");
@@ -237,11 +242,11 @@ fn what_needs_many_rows_is_refused_with_its_place_and_a_way_out() {
 #[test]
 fn mistakes_are_told_with_their_place_and_the_nearest_name() {
     let wrong = problem("SELECT objectid FROM alerts");
-    assert_eq!(wrong.found, "column `objectid` (line 1, column 8)");
+    assert_eq!(told(&wrong), "column `objectid` (line 1, column 8)");
     assert_eq!(wrong.hint.as_deref(), Some("did you mean `objectId`?"));
 
     let wrong = problem("SELECT candidate.rbb FROM alerts");
-    assert!(wrong.found.contains("rbb"), "{}", wrong.found);
+    assert!(told(&wrong).contains("rbb") && told(&wrong).contains("line 1, column 18"), "{}", told(&wrong));
     assert_eq!(wrong.hint.as_deref(), Some("did you mean `rb`?"));
 
     let wrong = problem("SELECT candid FROM alert");
@@ -249,10 +254,10 @@ fn mistakes_are_told_with_their_place_and_the_nearest_name() {
     assert!(wrong.found.contains("did you mean `alerts`?"), "{}", wrong.found);
 
     let wrong = problem("SELECT candid,, FROM alerts");
-    assert!(wrong.found.contains("line 1, column 15"), "{}", wrong.found);
+    assert!(told(&wrong).contains("line 1, column 15"), "{}", told(&wrong));
     let wrong = problem("SELECT uper(objectId) AS n FROM alerts");
     assert_eq!(
-        (wrong.found.as_str(), wrong.hint.as_deref()),
+        (told(&wrong).as_str(), wrong.hint.as_deref()),
         ("function `uper` (line 1, column 8)", Some("did you mean `upper`?"))
     );
     for sql in
