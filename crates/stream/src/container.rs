@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
-use std::time::Duration;
 
 use stdx::{Bell, Chain, Level, Stop};
 
@@ -13,8 +12,6 @@ use crate::run::Control;
 use crate::task::{self, Context, TaskEnd};
 use crate::{Error, Plan};
 
-/// How often a container that shares the tasks with others looks at the stream's record, where no source says.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often in a row a task may be taken from a container that it belongs to, before that is an error: two processes
 /// then run as the same container.
 const TAKEN_MAX: u32 = 3;
@@ -78,7 +75,7 @@ struct Container<'scope, 'env> {
 impl<'scope> Container<'scope, '_> {
     fn run(mut self) -> Result<Option<i64>, Error> {
         let clock = self.context.world.clock.clone();
-        let every = self.context.plan.look_every().or(self.control.container.map(|_| LOOK_EVERY));
+        let every = self.may_change().then_some(self.context.plan.metadata_every);
         let mut is_first = true;
         loop {
             if self.is_on() {
@@ -107,13 +104,17 @@ impl<'scope> Container<'scope, '_> {
         self.failure.is_none() && self.control.stop.level() == Level::Run
     }
 
+    /// Whether partitions may come or tasks may move.
+    fn may_change(&self) -> bool {
+        self.context.plan.grows() || self.control.container.is_some()
+    }
+
     /// Whether a container without a task has something to wait for: partitions that come, tasks that move here.
     fn waits_for_more(&self) -> bool {
         let plan = &self.context.plan;
         let is_endless = !plan.is_bounded && !self.control.until_idle;
-        let has_changes = plan.look_every().is_some() || self.control.container.is_some();
         // A task that somebody still holds is tried again.
-        (is_endless && has_changes) || !self.taken.is_empty()
+        (is_endless && self.may_change()) || !self.taken.is_empty()
     }
 
     /// Reads the stream's record and the partitions again. What can't be read now is read at the next look.

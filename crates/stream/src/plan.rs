@@ -56,6 +56,9 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// The number of processes that share the tasks.
     pub containers: u32,
+    /// How often containers look for new partitions, and for another number of containers.
+    #[serde(serialize_with = "seconds")]
+    pub metadata_every: Duration,
     /// The longest time between a row's read and its commit.
     #[serde(serialize_with = "seconds")]
     pub commit_every: Duration,
@@ -271,10 +274,9 @@ impl Plan {
         tasks
     }
 
-    /// How often the world is looked at for new partitions and another sharing of tasks.
-    pub(crate) fn look_every(&self) -> Option<Duration> {
-        let partitioned = self.sources.iter().filter_map(|source| source.partitioned.as_ref());
-        partitioned.map(|kafka| kafka.metadata_every.0.get()).min()
+    /// Whether a source's partitions may become more.
+    pub(crate) fn grows(&self) -> bool {
+        self.sources.iter().any(|source| source.partitioned.is_some())
     }
 
     /// The number of the sink among `sinks` that hosts the ledger.

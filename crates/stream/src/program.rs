@@ -68,6 +68,7 @@ impl Program {
             promises: Vec::new(),
             warnings: Vec::new(),
             containers: 1,
+            metadata_every: Duration::from_secs(10),
             commit_every: Duration::from_secs(10),
             flush_every: batch.every.get(),
             batch: Limit {

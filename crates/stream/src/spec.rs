@@ -116,11 +116,14 @@ pub struct TasksSpec {
     /// `--container` one process runs all tasks.
     #[schemars(range(min = 1, max = 1024))]
     pub containers: u32,
+    /// How often a container looks for new topics and partitions, and for another number of containers. Default 10s.
+    /// New partitions become tasks, and tasks move between containers, within this time.
+    pub metadata_every: Duration,
 }
 
 impl Default for TasksSpec {
     fn default() -> Self {
-        Self { containers: 1 }
+        Self { containers: 1, metadata_every: Duration::from_secs(10) }
     }
 }
 

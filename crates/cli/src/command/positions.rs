@@ -94,7 +94,7 @@ pub(crate) fn act(arguments: &Positions, session: &mut Session) -> anyhow::Resul
         Verb::Set(set) => {
             let position = serde_json::from_str(&set.position)
                 .map_err(|error| Usage(format!("the position `{}` is not JSON: {error}", set.position)))?;
-            let (label, home, books) = books(&set.file, session)?;
+            let (label, _, books) = books(&set.file, session)?;
             let question = format!("Move task {} of {label} to {position} in `{}`?", set.task, set.source);
             confirm(&question, set.yes, &session.screen)?;
             let position = stream::Position(position);
@@ -103,7 +103,7 @@ pub(crate) fn act(arguments: &Positions, session: &mut Session) -> anyhow::Resul
             Ok(Exit::Done)
         }
         Verb::Reset(reset) => {
-            let (label, home, books) = books(&reset.file, session)?;
+            let (label, _, books) = books(&reset.file, session)?;
             let question = format!("Read `{}` of {label} from its beginning again?", reset.source);
             confirm(&question, reset.yes, &session.screen)?;
             let task = reset.task.as_deref();

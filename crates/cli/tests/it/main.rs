@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod check;
+mod containers;
 mod crash;
 mod disk_full;
 mod drain;

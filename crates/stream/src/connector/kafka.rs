@@ -64,7 +64,7 @@ pub struct SourceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sasl: Option<SaslSpec>,
     /// The topics: a text or a list. One that begins with `^` is a regular expression; new topics that match it are
-    /// noticed with the metadata.
+    /// noticed within `tasks.metadataEvery`.
     pub topics: Names,
     /// Where to begin at the first start of the stream. It is resolved once, to a number for each partition, and kept
     /// in the stream's record.
@@ -80,21 +80,8 @@ pub struct SourceSpec {
     pub group: Option<String>,
     /// What to do when messages that were not read yet are gone.
     pub on_gap: OnGap,
-    /// How often topics and partitions are looked at. Default 10s.
-    pub metadata_every: MetadataEvery,
     /// Any other property of librdkafka's consumer. Those that this document decides by other fields are refused.
     pub properties: BTreeMap<String, String>,
-}
-
-/// How often topics and partitions are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct MetadataEvery(pub Duration);
-
-impl Default for MetadataEvery {
-    fn default() -> Self {
-        Self(Duration::from_secs(10))
-    }
 }
 
 /// Where to begin.

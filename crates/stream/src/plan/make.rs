@@ -123,6 +123,7 @@ fn assemble(
         promises,
         warnings,
         containers: spec.tasks.containers,
+        metadata_every: spec.tasks.metadata_every.get(),
         commit_every,
         flush_every: spec.batch.every.get(),
         batch: Limit {
