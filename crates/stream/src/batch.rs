@@ -27,6 +27,8 @@ pub struct Chunk {
     pub header: Option<Bytes>,
     /// Runs of messages with one origin: the first message's number and its origin. Never empty, the first is 0.
     pub origins: Vec<(u32, Origin)>,
+    /// What the connector knows of each message beside its bytes: a row for each, with the columns that somebody reads.
+    pub beside: Option<RecordBatch>,
 }
 
 /// How a [`Chunk`] is cut into messages.
@@ -48,7 +50,13 @@ impl Chunk {
     /// One message that stands alone.
     pub fn single(bytes: Bytes, origin: Origin) -> Self {
         let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        Self { bytes, ends: Ends::At { ends: vec![end], bytes: false }, header: None, origins: vec![(0, origin)] }
+        Self {
+            bytes,
+            ends: Ends::At { ends: vec![end], bytes: false },
+            header: None,
+            origins: vec![(0, origin)],
+            beside: None,
+        }
     }
 
     /// The byte ranges of all messages, without line ends. Costs a scan where messages are lines: for the slow path.
@@ -267,6 +275,7 @@ mod tests {
             ends: Ends::Lines,
             header: None,
             origins: vec![(0, origin("a", 100))],
+            beside: None,
         };
         let ranges = chunk.ranges();
         assert_eq!(ranges, [(0, 3), (6, 9), (10, 15)]);
@@ -280,6 +289,7 @@ mod tests {
             ends: Ends::At { ends: vec![1, 2, 5], bytes: false },
             header: None,
             origins: vec![(0, origin("t-0", 7)), (2, origin("t-0", 20))],
+            beside: None,
         };
         let ranges = chunk.ranges();
         assert_eq!(ranges, [(0, 1), (1, 2), (2, 5)]);

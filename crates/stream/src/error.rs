@@ -90,6 +90,22 @@ pub enum Error {
         /// What the cluster or client said. Holds no secret.
         reason: String,
     },
+    /// Messages that were not read yet are gone.
+    #[error(
+        "the next message to read of {input} is {ours}, but those that are left are {first} to before {end}: the \
+         others were removed before we read them; go on with what is left by `onGap: skip`, or put the position \
+         elsewhere with `headwater positions set`"
+    )]
+    Gap {
+        /// `topic-partition`.
+        input: String,
+        /// The offset that would have been read next.
+        ours: i64,
+        /// The first offset there is.
+        first: i64,
+        /// The offset behind the last there is.
+        end: i64,
+    },
     /// The world is not as the plan needs it.
     #[error("{0}")]
     World(String),

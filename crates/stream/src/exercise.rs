@@ -185,7 +185,7 @@ impl Messages {
         }
         let ends = if self.lines { Ends::Lines } else { Ends::At { ends, bytes: true } };
         let origins = vec![(0, Origin { input: "exercise".into(), offset: 0 })];
-        Chunk { bytes: bytes.into(), ends, header: self.header.clone(), origins }
+        Chunk { bytes: bytes.into(), ends, header: self.header.clone(), origins, beside: None }
     }
 }
 

@@ -11,6 +11,7 @@
 //! [`Sink`] (see `examples/rust-job`). What a trait promises, its `exercise` checks.
 
 mod batch;
+mod beside;
 pub mod connector;
 mod container;
 mod error;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use stdx::{Backoff, Bell, Chain, Level, Stop};
 
+use crate::beside;
 use crate::flow::Flow;
 use crate::ledger::{Books, Record, StreamRecord, VERSION};
 use crate::meter::{Lag, PartMeter, StreamMeter};
@@ -307,6 +308,8 @@ impl<'a> Open<'a> {
         let source: Arc<str> = self.context.plan.sources[self.sources[index].number].name.as_str().into();
         match read {
             Read::Columns(columns, origin) => {
+                let schema = &self.context.plan.sources[self.sources[index].number].schema;
+                let columns = beside::grow(columns, schema)?;
                 let meter = &self.sources[index].meter;
                 meter.rows_in.inc_by(columns.num_rows() as u64);
                 meter.rows_out.inc_by(columns.num_rows() as u64);
@@ -335,7 +338,9 @@ impl<'a> Open<'a> {
             let opened = &mut self.sources[index];
             let decode = opened.decode.as_mut().ok_or_else(|| Error::House("a chunk came without a format".into()))?;
             let decoded = decode.decode(chunk, from)?;
-            let rows = decoded.columns.num_rows() as u64;
+            let schema = &self.context.plan.sources[opened.number].schema;
+            let columns = beside::join(chunk, &decoded, schema)?;
+            let rows = columns.num_rows() as u64;
             opened.meter.rows_in.inc_by(rows + decoded.bad.len() as u64);
             opened.meter.rows_out.inc_by(rows);
             for bad in &decoded.bad {
@@ -347,7 +352,7 @@ impl<'a> Open<'a> {
                     payload: Payload::Chunk(chunk.clone()),
                     messages: decoded.messages,
                 };
-                self.push(index, &Batch { columns: decoded.columns, rows: Rows::Same, input: Arc::new(input) })?;
+                self.push(index, &Batch { columns, rows: Rows::Same, input: Arc::new(input) })?;
             }
             let Some(wider) = decoded.wider else { return Ok(()) };
             from = decoded.next;

@@ -209,7 +209,13 @@ fn chunk(alerts: &mut Alerts, count: usize, bytes: usize, origin: Origin) -> Chu
         alerts.write(row, &mut out);
         ends.push(u32::try_from(out.len()).unwrap_or(u32::MAX));
     }
-    Chunk { bytes: Bytes::from(out), ends: Ends::At { ends, bytes: false }, header: None, origins: vec![(0, origin)] }
+    Chunk {
+        bytes: Bytes::from(out),
+        ends: Ends::At { ends, bytes: false },
+        header: None,
+        origins: vec![(0, origin)],
+        beside: None,
+    }
 }
 
 /// A moment in a document, written as RFC 3339: `2026-01-01T00:00:00Z`.

@@ -370,7 +370,13 @@ impl HttpSource {
         for piece in pieces {
             self.keep_unseen(piece, &mut kept);
         }
-        let chunk = Chunk { bytes: Bytes::from(kept.bytes), ends: Ends::Lines, header: None, origins: kept.origins };
+        let chunk = Chunk {
+            bytes: Bytes::from(kept.bytes),
+            ends: Ends::Lines,
+            header: None,
+            origins: kept.origins,
+            beside: None,
+        };
         (kept.messages > 0).then_some(chunk)
     }
 

@@ -10,6 +10,8 @@
 //! decided by the stream's record, and where it reads on by the task's own.
 
 mod admin;
+mod client;
+mod columns;
 mod connection;
 mod hub;
 mod ledger;
@@ -26,9 +28,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::columns::{told_by_origin, with_metadata};
 pub use self::connection::{Names, SaslSpec, TlsSpec};
 pub(crate) use self::ledger::{KafkaBooks, Place};
-pub(crate) use self::metadata::{partitions, starts, with_metadata};
+pub(crate) use self::metadata::{partitions, starts};
 pub(crate) use self::parts::{look, plan_sink, plan_source};
 
 /// Rows from Kafka topics.

@@ -217,7 +217,7 @@ impl State {
 
     fn chunk(&self, bytes: Bytes, ends: Ends, what: &str, offset: u64) -> Chunk {
         let header = self.header.clone().filter(|header| !header.is_empty());
-        Chunk { bytes, ends, header, origins: vec![(0, Origin { input: what.into(), offset })] }
+        Chunk { bytes, ends, header, origins: vec![(0, Origin { input: what.into(), offset })], beside: None }
     }
 }
 

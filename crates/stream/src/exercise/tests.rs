@@ -153,6 +153,7 @@ fn an_encoder_passes_and_a_wrong_reader_is_found_out() {
             ends: Ends::Lines,
             header: None,
             origins: vec![(0, Origin { input: "x".into(), offset: 0 })],
+            beside: None,
         };
         vec![Numbers { forgets_bad: false }.decode(&chunk, 0).unwrap().columns]
     };

@@ -55,6 +55,7 @@ pub(crate) fn decode(
             }
         }
     }
+    bad.extend(spans.blank.iter().map(|number| malformed(*number, "a message without content")));
     bad.sort_by_key(|bad| bad.row);
     let columns = match &pieces[..] {
         [whole] => whole.clone(),

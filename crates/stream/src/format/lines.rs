@@ -37,6 +37,8 @@ pub(crate) struct Spans {
     /// The number of the message in its chunk, for each.
     pub(crate) numbers: Vec<u32>,
     /// Messages in the chunk.
+    /// The numbers of messages that stand alone and hold nothing.
+    pub(crate) blank: Vec<u32>,
     pub(crate) messages: usize,
 }
 
@@ -45,6 +47,7 @@ impl Spans {
     pub(crate) fn find(&mut self, chunk: &Chunk, from: usize, counts: fn(u8) -> bool) {
         self.places.clear();
         self.numbers.clear();
+        self.blank.clear();
         self.messages = 0;
         match &chunk.ends {
             Ends::Lines => {
@@ -55,11 +58,16 @@ impl Spans {
                 }
                 self.line(&chunk.bytes, (start, chunk.bytes.len()), from, counts);
             }
-            Ends::At { ends, .. } => {
+            Ends::At { ends, bytes } => {
                 let mut start = 0;
                 for end in ends {
                     let end = *end as usize;
+                    let kept = self.places.len();
                     self.push(&chunk.bytes, (start, end), from, counts);
+                    // Between the records of a file there may be nothing. A message of nothing is still one.
+                    if !bytes && kept == self.places.len() && self.messages > from {
+                        self.blank.push(u32::try_from(self.messages - 1).unwrap_or(u32::MAX));
+                    }
                     start = end;
                 }
             }
@@ -107,7 +115,7 @@ mod tests {
             bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'a')], 0..60),
         ) {
             let origins = vec![(0, Origin { input: "x".into(), offset: 0 })];
-            let chunk = Chunk { bytes: Bytes::from(bytes), ends: Ends::Lines, header: None, origins };
+            let chunk = Chunk { bytes: Bytes::from(bytes), ends: Ends::Lines, header: None, origins, beside: None };
             let mut spans = Spans::default();
             spans.find(&chunk, 0, |_| true);
             prop_assert_eq!(&spans.places, &chunk.ranges());

@@ -191,7 +191,7 @@ mod tests {
     fn run(value: ValueType, bytes: &'static [u8], ends: Ends, from: usize) -> Decoded {
         let spec = Spec { value };
         let origins = vec![(0, Origin { input: "x".into(), offset: 0 })];
-        let chunk = Chunk { bytes: Bytes::from_static(bytes), ends, header: None, origins };
+        let chunk = Chunk { bytes: Bytes::from_static(bytes), ends, header: None, origins, beside: None };
         let schema = infer(&spec, Path::new("."), &chunk).unwrap();
         decode(&spec, &schema).unwrap().decode(&chunk, from).unwrap()
     }

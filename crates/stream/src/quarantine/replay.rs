@@ -121,6 +121,7 @@ impl Source for ReplaySource {
             ends: Ends::At { ends: vec![length], bytes: false },
             header: entry.header()?.map(Bytes::from),
             origins: vec![(0, entry.origin)],
+            beside: None,
         }))
     }
 

@@ -98,7 +98,7 @@ struct Once(Option<Bytes>);
 impl Source for Once {
     fn read(&mut self, _: Limit) -> Result<Read, Error> {
         let origin = Origin { input: "once".into(), offset: 0 };
-        let chunk = |bytes| Chunk { bytes, ends: Ends::Lines, header: None, origins: vec![(0, origin)] };
+        let chunk = |bytes| Chunk { bytes, ends: Ends::Lines, header: None, origins: vec![(0, origin)], beside: None };
         Ok(self.0.take().map_or(Read::End, |bytes| Read::Chunk(chunk(bytes))))
     }
 

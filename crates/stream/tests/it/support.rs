@@ -250,7 +250,7 @@ pub(crate) fn decode_all(format: &Format, schema: &SchemaRef, place: &Place, byt
     let ends = if cut.lines() { Ends::Lines } else { Ends::At { ends, bytes: true } };
     let origins = vec![(0, Origin { input: "test".into(), offset: 0 })];
     let header = (!header.is_empty()).then(|| Bytes::copy_from_slice(header));
-    let chunk = Chunk { bytes: Bytes::copy_from_slice(body), ends, header, origins };
+    let chunk = Chunk { bytes: Bytes::copy_from_slice(body), ends, header, origins, beside: None };
     let decoded = format.decode(schema, schema, place.folder.path()).unwrap().decode(&chunk, 0).unwrap();
     assert_eq!(decoded.bad, []);
     vec![decoded.columns]
@@ -260,7 +260,13 @@ pub(crate) fn decode_all(format: &Format, schema: &SchemaRef, place: &Place, byt
 pub(crate) fn batch(place: &Place, lines: &str) -> RecordBatch {
     let format = named("json");
     let origins = vec![(0, Origin { input: "test".into(), offset: 0 })];
-    let chunk = Chunk { bytes: Bytes::copy_from_slice(lines.as_bytes()), ends: Ends::Lines, header: None, origins };
+    let chunk = Chunk {
+        bytes: Bytes::copy_from_slice(lines.as_bytes()),
+        ends: Ends::Lines,
+        header: None,
+        origins,
+        beside: None,
+    };
     let schema = format.infer(place.folder.path(), &chunk).unwrap();
     decode_all(&format, &schema, place, lines.as_bytes()).remove(0)
 }

@@ -353,7 +353,7 @@ impl Joined {
         let in_bytes = !self.whole;
         let ends = if self.lines { Ends::Lines } else { Ends::At { ends: self.ends, bytes: in_bytes } };
         let header = Some(self.header).filter(|header| !header.is_empty());
-        let chunk = Chunk { bytes: self.bytes, ends, header, origins: self.origins };
+        let chunk = Chunk { bytes: self.bytes, ends, header, origins: self.origins, beside: None };
         (!chunk.origins.is_empty() && !chunk.is_empty()).then_some(chunk)
     }
 

@@ -1,16 +1,16 @@
 //! How a cluster is reached: brokers, certificates, passwords, and librdkafka's settings made of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use document::{Problem, SecretRef, Secrets};
-use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -340,7 +340,14 @@ impl Connection {
             Some(SaslSpec::Oauthbearer(token)) => Some(token.token.clone()),
             _ => None,
         };
-        Context { token, secrets: Arc::clone(&world.secrets), brokers: self.brokers().into(), refusal: Arc::default() }
+        Context {
+            token,
+            secrets: Arc::clone(&world.secrets),
+            brokers: self.brokers().into(),
+            refusal: Arc::default(),
+            trouble: Arc::default(),
+            reach: Arc::default(),
+        }
     }
 }
 
@@ -354,6 +361,12 @@ impl Role {
                 config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
                 config.set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "10");
                 config.set("fetch.wait.max.ms", "500").set("check.crcs", "true");
+                // One answer may overshoot the queue by so much for each partition.
+                let fetch = (kib * 1024).clamp(65_536, 1_048_576);
+                config.set("fetch.message.max.bytes", fetch.to_string());
+                config.set("fetch.max.bytes", (*memory_bytes).clamp(1_048_576, 52_428_800).to_string());
+                // How far partitions reach, for the lag: read off the answers to fetches, so it asks nobody.
+                config.set("statistics.interval.ms", "5000");
             }
             Self::Look => {
                 config.set("group.id", "headwater-look").set("isolation.level", "read_committed");
@@ -380,6 +393,22 @@ pub(crate) struct Context {
     brokers: Arc<str>,
     /// Why the cluster will not have us, once it said so. Waiting would not help.
     refusal: Arc<Mutex<Option<String>>>,
+    /// What last went wrong on the way to the brokers, since a call that timed out doesn't say.
+    trouble: Arc<Mutex<Option<String>>>,
+    /// How far partitions reach, by the client's own statistics.
+    reach: Reach,
+}
+
+/// How far partitions reach, by topic and partition.
+pub(crate) type Reach = Arc<Mutex<HashMap<String, HashMap<i32, Reached>>>>;
+
+/// How far a partition reaches, as last heard of. Negative: not heard of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    /// The offset behind the last message that may be read.
+    pub(crate) end: i64,
+    /// Where the end was last when everything before it had been handed over.
+    pub(crate) read_to: i64,
 }
 
 impl Context {
@@ -389,6 +418,23 @@ impl Context {
         Some(Error::Secret(format!("Kafka at {}: {refusal}", self.brokers)))
     }
 
+    /// What last went wrong on the way to the brokers.
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How far a partition reaches, once the client has heard of it.
+    pub(crate) fn reach(&self, topic: &str, partition: i32) -> Option<Reached> {
+        let reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        reach.get(topic)?.get(&partition).copied().filter(|reached| reached.end >= 0)
+    }
+
+    /// What was heard of a partition counts no more: it is read anew, and the topic may be another of that name.
+    pub(crate) fn forget_reach(&self, topic: &str, partition: i32) {
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        reach.get_mut(topic).and_then(|topic| topic.remove(&partition));
+    }
+
     /// An error of a client, as ours: the refusal where there was one.
     pub(crate) fn error(&self, verb: &str, error: &KafkaError) -> Error {
         let reason = match error {
@@ -396,9 +442,23 @@ impl Context {
             KafkaError::ClientConfig(_, words, property, _) => format!("{property}: {words}"),
             other => other.to_string(),
         };
-        let (verb, brokers) = (verb.to_owned(), self.brokers.to_string());
-        self.refusal().unwrap_or(Error::Kafka { verb, brokers, reason })
+        let reason = match (self.trouble(), error.rdkafka_error_code()) {
+            (Some(trouble), Some(code)) if is_vague(code) => format!("{trouble} ({reason})"),
+            _ => reason,
+        };
+        self.refusal().unwrap_or_else(|| self.failed(verb, reason))
     }
+
+    /// A failure in our own words.
+    pub(crate) fn failed(&self, verb: &str, reason: String) -> Error {
+        Error::Kafka { verb: verb.to_owned(), brokers: self.brokers.to_string(), reason }
+    }
+}
+
+/// Whether an error says only that nothing came back.
+const fn is_vague(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, Resolve, TimedOutQueue};
+    matches!(code, AllBrokersDown | BrokerTransportFailure | OperationTimedOut | Resolve | TimedOutQueue)
 }
 
 impl ClientContext for Context {
@@ -421,8 +481,25 @@ impl ClientContext for Context {
                 *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
                 tracing::warn!(brokers = %self.brokers, reason, "Kafka refuses us");
             }
-            Some(RDKafkaErrorCode::PartitionEOF) => {}
-            _ => tracing::warn!(brokers = %self.brokers, reason, "Kafka"),
+            // A partition's own error is dealt with where the partition is read.
+            Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AutoOffsetReset) => {}
+            // It says less than what came before it.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {}
+            code => {
+                if code.is_some_and(is_vague) {
+                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+                }
+                tracing::warn!(brokers = %self.brokers, reason, "Kafka");
+            }
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        for (topic, seen) in statistics.topics {
+            let seen = seen.partitions.into_iter();
+            let seen = seen.map(|(id, seen)| (id, Reached { end: seen.ls_offset, read_to: seen.eof_offset }));
+            reach.insert(topic, seen.collect());
         }
     }
 
@@ -434,7 +511,13 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(brokers = %self.brokers, %error, "offsets are not committed to the consumer group; others may see an old lag");
+        }
+    }
+}
 
 /// The `sub` and `exp` (in milliseconds) of a JSON Web Token, RFC 7519.
 fn claims(token: &str) -> Result<(String, i64), &'static str> {

@@ -8,7 +8,7 @@ use document::Problem;
 
 use super::hub::Hub;
 use super::sink::{Value, Written};
-use super::{Delivery, Partitioner, SinkSpec, SourceSpec, TopicSpec, metadata, sample, sink, source};
+use super::{Delivery, Partitioner, SinkSpec, SourceSpec, TopicSpec, columns, metadata, sample, sink, source};
 use crate::connector::{SinkParts, SourceParts};
 use crate::facts::{SourceFacts, Unseen};
 use crate::format::Format;
@@ -51,13 +51,15 @@ pub(crate) fn plan_source(
     (full, wanted): (&SchemaRef, &SchemaRef),
     facts: &Facts,
 ) -> SourceParts {
-    let value = |schema| metadata::without_metadata(spec, schema);
+    let value = |schema| columns::without_metadata(spec, schema);
     let (full, wanted, folder) = (value(full), value(wanted), facts.folder.clone());
     let decoding = format.clone();
     let decode: DecodeOpener = Arc::new(move || decoding.decode(&full, &wanted, &folder));
     let partitions = facts.sources.get(name).map(|facts| &facts.partitions);
     let shards = partitions.and_then(|topics| topics.values().copied().max()).unwrap_or(1);
-    let hub = Hub::new(spec);
+    let count = partitions.map_or(1, |topics| topics.values().map(|count| *count as usize).sum());
+    let containers = facts.ledger.stream.as_ref().map_or(1, |record| record.containers);
+    let hub = Hub::new(spec, count.div_ceil((containers as usize).max(1)));
     let what = format!("kafka {} at {}", spec.topics.as_slice().join(", "), spec.connection().brokers());
     let opened = spec.clone();
     let open: SourceOpener = Arc::new(move |open| source::source(&opened, &hub, open));

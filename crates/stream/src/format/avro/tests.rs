@@ -69,7 +69,7 @@ fn chunk(messages: &[impl AsRef<[u8]>]) -> Chunk {
         ends.push(u32::try_from(bytes.len()).unwrap());
     }
     let ends = Ends::At { ends, bytes: false };
-    Chunk { bytes: Bytes::from(bytes), ends, header: None, origins: vec![(0, origin())] }
+    Chunk { bytes: Bytes::from(bytes), ends, header: None, origins: vec![(0, origin())], beside: None }
 }
 
 fn schema_of(sample: &Chunk) -> SchemaRef {

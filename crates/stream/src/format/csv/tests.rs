@@ -18,6 +18,7 @@ fn chunk(spec: &Spec, file: &[u8]) -> Chunk {
         ends: Ends::At { ends, bytes: true },
         header: spec.header.then(|| Bytes::copy_from_slice(&file[..header])),
         origins: vec![(0, Origin { input: "x".into(), offset: 0 })],
+        beside: None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Ends, Origin, ReasonCode, Rows};
 
 fn chunk(text: &[u8]) -> Chunk {
     let origins = vec![(0, Origin { input: "x".into(), offset: 0 })];
-    Chunk { bytes: Bytes::copy_from_slice(text), ends: Ends::Lines, header: None, origins }
+    Chunk { bytes: Bytes::copy_from_slice(text), ends: Ends::Lines, header: None, origins, beside: None }
 }
 
 fn written(columns: &str) -> SchemaRef {

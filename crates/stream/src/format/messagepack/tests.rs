@@ -18,7 +18,7 @@ fn schema() -> SchemaRef {
 
 fn chunk(bytes: &[u8], ends: Ends) -> Chunk {
     let origins = vec![(0, Origin { input: "x".into(), offset: 0 })];
-    Chunk { bytes: Bytes::copy_from_slice(bytes), ends, header: None, origins }
+    Chunk { bytes: Bytes::copy_from_slice(bytes), ends, header: None, origins, beside: None }
 }
 
 fn file(bytes: &[u8]) -> Chunk {

@@ -30,7 +30,7 @@ pub(crate) fn nested(from: usize, rows: usize) -> RecordBatch {
     };
     let text: String = (from..from + rows).map(row).collect();
     let origins = vec![(0, Origin { input: "x".into(), offset: 0 })];
-    let chunk = Chunk { bytes: Bytes::from(text), ends: Ends::Lines, header: None, origins };
+    let chunk = Chunk { bytes: Bytes::from(text), ends: Ends::Lines, header: None, origins, beside: None };
     let decoded = json::decode(&json::Spec::default(), &written(columns)).unwrap().decode(&chunk, 0).unwrap();
     assert_eq!(decoded.columns.num_rows(), rows);
     decoded.columns

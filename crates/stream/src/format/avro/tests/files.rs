@@ -22,7 +22,7 @@ fn a_file_is_cut_at_its_blocks_and_decoded_by_its_header() {
     let bytes = Bytes::copy_from_slice(&file[header..header + used]);
     let ends = Ends::At { ends, bytes: true };
     let header = Some(Bytes::copy_from_slice(&file[..header]));
-    let decoded = decode_all(&Chunk { bytes, ends, header, origins: vec![(0, origin())] });
+    let decoded = decode_all(&Chunk { bytes, ends, header, origins: vec![(0, origin())], beside: None });
     assert_eq!(names(&decoded.columns), ["a", "a", "b", "b"]);
     let mut ends = Vec::new();
     assert_eq!(cutter.cut(rest, true, 1, &mut ends).unwrap(), rest.len());
