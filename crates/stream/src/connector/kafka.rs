@@ -10,14 +10,19 @@
 //! decided by the stream's record, and where it reads on by the task's own.
 
 mod admin;
+mod books;
 mod connection;
 mod hub;
 mod ledger;
 mod metadata;
 mod parts;
+mod producer;
+mod reader;
 mod sample;
 mod sink;
 mod source;
+mod topics;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -26,8 +31,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::books::KafkaBooks;
 pub use self::connection::{Names, SaslSpec, TlsSpec};
-pub(crate) use self::ledger::{KafkaBooks, Place};
+pub(crate) use self::ledger::Place;
 pub(crate) use self::metadata::{partitions, starts, with_metadata};
 pub(crate) use self::parts::{look, plan_sink, plan_source};
 
