@@ -76,6 +76,15 @@ pub trait Encode: Send {
     /// Appends the rows to `out`, or keeps some back for a block or row group.
     fn encode(&mut self, columns: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error>;
 
+    /// Appends each row as a message of its own, without a line end, and to `ends` the length of `out` after it.
+    fn messages(&mut self, columns: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<u32>) -> Result<(), Error> {
+        for row in 0..columns.num_rows() {
+            self.encode(&columns.slice(row, 1), out)?;
+            end_message(out, ends)?;
+        }
+        Ok(())
+    }
+
     /// Appends what is kept back and what must stand at the end. Nothing is encoded after it.
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error>;
 
@@ -83,6 +92,13 @@ pub trait Encode: Send {
     fn memory_bytes(&self) -> usize {
         0
     }
+}
+
+/// Ends a message where `out` ends.
+pub(crate) fn end_message(out: &[u8], ends: &mut Vec<u32>) -> Result<(), Error> {
+    let end = u32::try_from(out.len()).map_err(|_| Error::World("a batch of messages passes 4 GiB".into()))?;
+    ends.push(end);
+    Ok(())
 }
 
 /// Rows of a file whose format needs the file itself (Parquet, Arrow IPC): read by position, without messages.

@@ -10,6 +10,7 @@
 //! decided by the stream's record, and where it reads on by the task's own.
 
 mod admin;
+mod books;
 mod client;
 mod columns;
 mod connection;
@@ -17,9 +18,13 @@ mod hub;
 mod ledger;
 mod metadata;
 mod parts;
+mod producer;
+mod reader;
 mod sample;
 mod sink;
 mod source;
+mod topics;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -28,9 +33,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::books::KafkaBooks;
 pub(crate) use self::columns::{told_by_origin, with_metadata};
 pub use self::connection::{Names, SaslSpec, TlsSpec};
-pub(crate) use self::ledger::{KafkaBooks, Place};
+pub(crate) use self::ledger::Place;
 pub(crate) use self::metadata::{partitions, starts};
 pub(crate) use self::parts::{look, plan_sink, plan_source};
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::base64_text;
 use crate::format::bisect::{self, Fault};
+use crate::format::end_message;
 use crate::format::lines::Spans;
 use crate::format::schema::{self, INFERRED_ROWS_MAX, SchemaSpec, describe_type};
 use crate::{Chunk, Cut, Decode, Decoded, Encode, Error};
@@ -325,6 +326,17 @@ impl Encode for CsvEncode {
         let builder = WriterBuilder::new().with_delimiter(self.spec.delimiter()).with_quote(self.spec.quote());
         let mut writer = builder.with_header(std::mem::take(&mut self.header)).build(out);
         writer.write(text.as_ref().unwrap_or(columns)).map_err(Error::arrow("write rows as CSV"))
+    }
+
+    fn messages(&mut self, columns: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<u32>) -> Result<(), Error> {
+        // A message has no line before it that could name its columns.
+        self.header = false;
+        for row in 0..columns.num_rows() {
+            self.encode(&columns.slice(row, 1), out)?;
+            out.pop();
+            end_message(out, ends)?;
+        }
+        Ok(())
     }
 
     fn finish(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::format::base64_text;
 use crate::format::bisect::{self, Fault};
+use crate::format::end_message;
 use crate::format::guess::{self, Guess};
 use crate::format::lines::{Lines, Spans};
 use crate::format::schema::{self, INFERRED_ROWS_MAX, SchemaSpec};
@@ -302,6 +303,22 @@ impl Encode for JsonEncode {
         let builder = WriterBuilder::new().with_explicit_nulls(self.nulls);
         let mut writer = builder.build::<_, LineDelimited>(out);
         writer.write(text.as_ref().unwrap_or(columns)).map_err(Error::arrow("write rows as JSON"))
+    }
+
+    fn messages(&mut self, columns: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<u32>) -> Result<(), Error> {
+        let first = out.len();
+        self.encode(columns, out)?;
+        // In JSON a line feed within a text is escaped: each that is there ends a row.
+        let mut kept = first;
+        let mut from = first;
+        while let Some(length) = memchr::memchr(b'\n', &out[from..]) {
+            out.copy_within(from..from + length, kept);
+            kept += length;
+            from += length + 1;
+            end_message(&out[..kept], ends)?;
+        }
+        out.truncate(kept);
+        Ok(())
     }
 
     fn finish(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {

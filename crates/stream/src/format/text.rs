@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::format::bisect::malformed;
+use crate::format::end_message;
 use crate::format::lines::{Lines, Spans};
 use crate::{Chunk, Cut, Decode, Decoded, Encode, Ends, Error, Rows};
 
@@ -172,6 +173,15 @@ impl Encode for TextEncode {
         for value in column.as_binary::<i64>() {
             out.extend_from_slice(value.unwrap_or_default());
             out.push(b'\n');
+        }
+        Ok(())
+    }
+
+    fn messages(&mut self, columns: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<u32>) -> Result<(), Error> {
+        for row in 0..columns.num_rows() {
+            self.encode(&columns.slice(row, 1), out)?;
+            out.pop();
+            end_message(out, ends)?;
         }
         Ok(())
     }

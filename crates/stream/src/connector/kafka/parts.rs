@@ -128,7 +128,7 @@ pub(crate) fn plan_sink(
     let what = format!("kafka {topic_words} at {}, {what}{keyless}", spec.connection().brokers());
     let name = format.name().to_owned();
     let encode = Arc::new(move |schema: &SchemaRef| format.encode(schema));
-    let written = Written { encode, columns, topic, key, headers };
+    let written = Written { encode, topic, key, headers, topics: Arc::default() };
     let spec = spec.clone();
     let open: SinkOpener = Arc::new(move |open| sink::sink(&spec, written.clone(), open));
     Ok(SinkParts { what, format: Some(name), sort, roll_every: None, open })

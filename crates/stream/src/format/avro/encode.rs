@@ -11,6 +11,7 @@ use arrow_avro::writer::format::AvroOcfFormat;
 use arrow_avro::writer::{AvroWriter, WriterBuilder};
 
 use super::Compression;
+use crate::format::end_message;
 use crate::{Encode, Error};
 
 /// Bytes of rows in memory that make up a block: enough for the codec to find what repeats, little to unpack at once.
@@ -20,6 +21,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 pub(super) struct Encoder {
     writer: AvroWriter<Pipe>,
     pipe: Pipe,
+    compression: Compression,
     schema: SchemaRef,
     kept: Vec<RecordBatch>,
     kept_bytes: usize,
@@ -58,7 +60,7 @@ impl Encoder {
         let builder = WriterBuilder::new(schema.as_ref().clone()).with_compression(codec);
         let writer = builder.build::<_, AvroOcfFormat>(pipe.clone());
         let writer = writer.map_err(|error| Error::World(format!("Avro can't hold these columns: {error}")))?;
-        Ok(Self { writer, pipe, schema: Arc::clone(schema), kept: Vec::new(), kept_bytes: 0 })
+        Ok(Self { writer, pipe, compression, schema: Arc::clone(schema), kept: Vec::new(), kept_bytes: 0 })
     }
 
     fn block(&mut self) -> Result<(), Error> {
@@ -87,6 +89,17 @@ impl Encode for Encoder {
             }
         }
         self.pipe.drain(out);
+        Ok(())
+    }
+
+    /// Each message is a container of its own, with its schema.
+    fn messages(&mut self, columns: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<u32>) -> Result<(), Error> {
+        for row in 0..columns.num_rows() {
+            let mut encode = Self::new(self.compression, &self.schema)?;
+            encode.encode(&columns.slice(row, 1), out)?;
+            encode.finish(out)?;
+            end_message(out, ends)?;
+        }
         Ok(())
     }
 
