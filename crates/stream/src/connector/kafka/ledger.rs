@@ -212,7 +212,7 @@ impl KafkaLedger {
     }
 
     /// The newest entry, once all that was ever written to the partition is decided.
-    fn newest(&self) -> Result<Option<Entry>, Error> {
+    fn settled_entry(&self) -> Result<Option<Entry>, Error> {
         let (clock, bell) = (Clock::system(), Bell::default());
         let reader = Reader::open(&self.connection, &self.world)?;
         let until = clock.elapsed() + INIT_WITHIN;
@@ -266,7 +266,7 @@ impl Ledger for KafkaLedger {
         self.is_claimed = true;
         let taken = self.producer.init(INIT_WITHIN);
         taken.map_err(|fault| self.explain(fault))?;
-        let newest = self.newest()?;
+        let newest = self.settled_entry()?;
         self.claim = newest.as_ref().map_or(0, |entry| entry.claim);
         let last = newest.filter(|entry| entry.uid == self.uid).and_then(|entry| entry.record);
         let claim = self.claim + 1;
