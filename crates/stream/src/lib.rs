@@ -38,7 +38,7 @@ pub use batch::{BadRow, Batch, Chunk, Ends, Input, Origin, Payload, Reason, Reas
 pub use connector::{Limit, OpenSink, OpenSource, Position, Read, Sink, Source, Token, World};
 pub use error::Error;
 pub use facts::{Facts, LedgerFacts, SourceFacts, facts, homes};
-pub use format::{Cut, Decode, Decoded, Encode, Scan};
+pub use format::{Cut, Decode, Decoded, Encode, Out, Scan};
 pub use from::From;
 pub use ledger::{Claimed, Home, Ledger, Record, StreamRecord};
 pub use memory::{Lease, Pool};

@@ -37,6 +37,7 @@ impl Direct {
 
     /// Reads lines until one is out of the ordinary; its number, or the range's end.
     pub(super) fn read(&mut self, bytes: &[u8], places: &[(usize, usize)], range: Range<usize>) -> usize {
+        self.rows.reclaim();
         for at in range.clone() {
             let (start, end) = places[at];
             let before = self.rows.len();
