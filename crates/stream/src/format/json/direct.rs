@@ -41,7 +41,7 @@ impl Direct {
         for at in range.clone() {
             let (start, end) = places[at];
             let before = self.rows.len();
-            let mut cursor = Cursor::new(&bytes[start..end]);
+            let mut cursor = Cursor::new(&bytes[start..], end - start);
             let read = self.object.read(&mut cursor, &mut self.rows, 0).and_then(|()| cursor.end());
             if read.is_none() {
                 self.rows.truncate(before);

@@ -146,7 +146,7 @@ mod tests {
         for group in 0..3_u8 {
             let page = |number: u8| Bytes::from(vec![number ^ group; 1000 * usize::from(number)]);
             let keys: Vec<PageKey> = (0..200).map(|number| pages.put(page(number)).unwrap()).collect();
-            assert_eq!(pages.used_bytes(), (0..200).map(|number| number * 1000).sum());
+            assert_eq!(pages.used_bytes(), (0..200).map(|number| number * 1000).sum::<usize>());
             for (number, key) in (0..200).zip(keys) {
                 assert_eq!(pages.take(key).unwrap(), page(number));
             }

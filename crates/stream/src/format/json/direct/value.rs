@@ -32,8 +32,8 @@ enum Want {
 pub(super) struct Object {
     wants: Vec<Want>,
     by_name: HashMap<Vec<u8>, usize>,
-    /// The names of the last object in their order, with quotes and colon, and the column of each: the next object
-    /// mostly has the same.
+    /// The names of the last object in their order, with quotes, colon and what stood before them, and the column of
+    /// each: the next object mostly has the same.
     order: Vec<(Vec<u8>, Goes)>,
     /// For each column, the number of the last object that had it.
     seen: Vec<u64>,
@@ -128,20 +128,19 @@ impl Object {
     pub(super) fn read(&mut self, cursor: &mut Cursor<'_>, column: &mut Column, depth: usize) -> Option<()> {
         self.objects += 1;
         let Values::Struct(children) = &mut column.values else { return None };
-        cursor.take(b'{')?;
         if depth > DEPTH_MAX {
             return None;
         }
         let mut found = 0;
-        let mut goes_on = cursor.peek()? != b'}';
-        if !goes_on {
-            cursor.take(b'}')?;
-        }
         for place in 0.. {
-            if !goes_on {
-                break;
-            }
-            match self.name(cursor, place)?.0 {
+            let goes = match self.order.get(place) {
+                Some((name, goes)) if cursor.is_name(name) => *goes,
+                _ => match self.name(cursor, place)? {
+                    Some(goes) => goes,
+                    None => break,
+                },
+            };
+            match goes.0 {
                 // A name that comes twice is left to others.
                 Some(child) if self.seen[child] == self.objects => return None,
                 Some(child) => {
@@ -151,7 +150,6 @@ impl Object {
                 }
                 None => skip(cursor, depth)?,
             }
-            goes_on = cursor.goes_on(b'}')?;
         }
         if found < children.len() {
             let missing = children.iter_mut().zip(&self.seen).filter(|(_, seen)| **seen != self.objects);
@@ -161,28 +159,32 @@ impl Object {
         Some(())
     }
 
-    /// Takes a name and its colon; the column, where it has one.
-    #[inline]
-    fn name(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Option<Goes> {
-        cursor.peek()?;
-        if let Some((name, goes)) = self.order.get(place)
-            && cursor.is_name(name)
-        {
-            return Some(*goes);
+    /// Takes what stands before a name, the name and its colon, and remembers them; `None` at the object's end.
+    fn name(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Option<Option<Goes>> {
+        let start = cursor.at();
+        let is_end = if place > 0 {
+            !cursor.goes_on(b'}')?
+        } else {
+            cursor.take(b'{')?;
+            cursor.peek()? == b'}' && cursor.take(b'}').is_some()
+        };
+        if is_end {
+            return Some(None);
         }
         let Quoted { bytes, escaped: false } = cursor.quoted()? else { return None };
         let goes = Goes(self.by_name.get(bytes).copied());
+        cursor.take(b':')?;
+        let whole = cursor.since(start);
         match self.order.get_mut(place) {
             Some((name, known)) => {
                 name.clear();
-                name.extend([b"\"", bytes, b"\":"].into_iter().flatten());
+                name.extend_from_slice(whole);
                 *known = goes;
             }
-            None if place < ORDER_MAX => self.order.push(([b"\"", bytes, b"\":"].concat(), goes)),
+            None if place < ORDER_MAX => self.order.push((whole.to_vec(), goes)),
             None => {}
         }
-        cursor.take(b':')?;
-        Some(goes)
+        Some(Some(goes))
     }
 }
 
