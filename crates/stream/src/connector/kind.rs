@@ -262,8 +262,9 @@ fn look_at_files(
         ]
     };
     let look = files::look(spec, &world.folder).map_err(|error| unreadable(&error))?;
-    let sample =
-        files::sample(spec, framed(format, &empty()), &world.folder, SAMPLE).map_err(|error| unreadable(&error))?;
+    let (files, bytes) = (look.files, look.bytes);
+    let sample = files::sample(spec, framed(format, &empty()), look, &world.folder, SAMPLE);
+    let sample = sample.map_err(|error| unreadable(&error))?;
     let schema = match sample {
         Some(files::Sample::Chunk(chunk)) => format.infer(&world.folder, &chunk),
         Some(files::Sample::File(file, name)) => format.scan_schema(&file).map_err(|error| {
@@ -285,7 +286,7 @@ fn look_at_files(
         }
     };
     let schema = schema.map_err(|problem| vec![at(problem, path)])?;
-    Ok(SourceFacts { schema: Some(schema), files: Some(look.files), bytes: Some(look.bytes) })
+    Ok(SourceFacts { schema: Some(schema), files: Some(files), bytes: Some(bytes) })
 }
 
 fn framed(format: &Format, wanted: &SchemaRef) -> files::Framed {
