@@ -34,15 +34,22 @@ pub(super) struct Object {
     by_name: HashMap<Vec<u8>, usize>,
     /// The names of the last object in their order, with quotes, colon and what stood before them, and the column of
     /// each: the next object mostly has the same.
-    order: Vec<(Vec<u8>, Goes)>,
+    order: Vec<(Vec<u8>, Next)>,
     /// For each column, the number of the last object that had it.
     seen: Vec<u64>,
     objects: u64,
 }
 
-/// The column of a name, where it has one.
+/// What comes next in an object.
 #[derive(Clone, Copy, Debug)]
-struct Goes(Option<usize>);
+enum Next {
+    /// The value of this column.
+    Column(usize),
+    /// A value that nobody reads.
+    Unread,
+    /// Nothing.
+    End,
+}
 
 impl Want {
     fn new(data_type: &DataType) -> Option<Self> {
@@ -133,22 +140,20 @@ impl Object {
         }
         let mut found = 0;
         for place in 0.. {
-            let goes = match self.order.get(place) {
-                Some((name, goes)) if cursor.is_name(name) => *goes,
-                _ => match self.name(cursor, place)? {
-                    Some(goes) => goes,
-                    None => break,
-                },
+            let next = match self.order.get(place) {
+                Some((name, next)) if cursor.is_name(name) => *next,
+                _ => self.name(cursor, place)?,
             };
-            match goes.0 {
+            match next {
                 // A name that comes twice is left to others.
-                Some(child) if self.seen[child] == self.objects => return None,
-                Some(child) => {
+                Next::Column(child) if self.seen[child] == self.objects => return None,
+                Next::Column(child) => {
                     self.seen[child] = self.objects;
                     self.wants[child].read(cursor, &mut children[child], depth)?;
                     found += 1;
                 }
-                None => skip(cursor, depth)?,
+                Next::Unread => skip(cursor, depth)?,
+                Next::End => break,
             }
         }
         if found < children.len() {
@@ -159,8 +164,8 @@ impl Object {
         Some(())
     }
 
-    /// Takes what stands before a name, the name and its colon, and remembers them; `None` at the object's end.
-    fn name(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Option<Option<Goes>> {
+    /// Takes what stands before a name, the name and its colon, and remembers them.
+    fn name(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Option<Next> {
         let start = cursor.at();
         let is_end = if place > 0 {
             !cursor.goes_on(b'}')?
@@ -169,22 +174,22 @@ impl Object {
             cursor.peek()? == b'}' && cursor.take(b'}').is_some()
         };
         if is_end {
-            return Some(None);
+            return Some(Next::End);
         }
         let Quoted { bytes, escaped: false } = cursor.quoted()? else { return None };
-        let goes = Goes(self.by_name.get(bytes).copied());
+        let next = self.by_name.get(bytes).map_or(Next::Unread, |child| Next::Column(*child));
         cursor.take(b':')?;
         let whole = cursor.since(start);
         match self.order.get_mut(place) {
             Some((name, known)) => {
                 name.clear();
                 name.extend_from_slice(whole);
-                *known = goes;
+                *known = next;
             }
-            None if place < ORDER_MAX => self.order.push((whole.to_vec(), goes)),
+            None if place < ORDER_MAX => self.order.push((whole.to_vec(), next)),
             None => {}
         }
-        Some(Some(goes))
+        Some(next)
     }
 }
 
