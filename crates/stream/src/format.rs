@@ -12,6 +12,7 @@ pub(crate) mod guess;
 pub mod json;
 pub(crate) mod lines;
 pub mod messagepack;
+mod out;
 pub mod parquet;
 pub mod schema;
 pub mod text;
@@ -24,6 +25,8 @@ use ::arrow::datatypes::SchemaRef;
 use document::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use out::Out;
 
 use crate::{BadRow, Chunk, Error, Reason, Rows};
 
@@ -88,9 +91,24 @@ pub trait Encode: Send {
     /// Appends what is kept back and what must stand at the end. Nothing is encoded after it.
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error>;
 
-    /// Bytes kept back in memory.
+    /// As [`Encode::encode`], where what is large may go on to a file before all of it is there.
+    fn encode_to(&mut self, columns: &RecordBatch, out: &mut Out) -> Result<(), Error> {
+        self.encode(columns, &mut out.bytes)
+    }
+
+    /// As [`Encode::finish`], where what is large may go on to a file before all of it is there.
+    fn finish_to(&mut self, out: &mut Out) -> Result<(), Error> {
+        self.finish(&mut out.bytes)
+    }
+
+    /// Bytes of memory that are held from one batch to the next.
     fn memory_bytes(&self) -> usize {
         0
+    }
+
+    /// Bytes kept back that are still to be given out, as far as that can be told.
+    fn pending_bytes(&self) -> u64 {
+        self.memory_bytes() as u64
     }
 }
 

@@ -41,7 +41,7 @@ pub use connector::{Limit, OpenSink, OpenSource, Position, Read, Sink, Source, T
 pub use container::Ordinal;
 pub use error::Error;
 pub use facts::{Facts, LedgerFacts, SourceFacts, Unseen, facts, homes};
-pub use format::{Cut, Decode, Decoded, Encode, Scan};
+pub use format::{Cut, Decode, Decoded, Encode, Out, Scan};
 pub use from::From;
 pub use graph::check_tree;
 pub use ledger::{Books, Claimed, Home, Ledger, Record, StreamRecord};

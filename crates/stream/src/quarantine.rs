@@ -202,7 +202,7 @@ impl Quarantine {
         if file.is_none() {
             *file = Some(staging.create()?);
         }
-        file.as_mut().map_or(Ok(()), |file| file.append(&[&line]))
+        file.as_mut().map_or(Ok(()), |file| file.append(&line))
     }
 
     /// Makes durable what was put aside since the last record, and names it.

@@ -230,14 +230,14 @@ pub(crate) struct Written {
 }
 
 /// What a look at the files tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Look {
     /// How many there are.
     pub(crate) files: u64,
     /// Their bytes, packed as they are.
     pub(crate) bytes: u64,
-    /// The one that is read first.
-    pub(crate) first: Option<String>,
+    /// They, in the order in which they are read.
+    listed: Vec<listing::Entry>,
 }
 
 /// The beginning of the first file, to infer a schema from.
@@ -304,21 +304,27 @@ pub(crate) fn sink_problems(spec: &SinkSpec, path: &str) -> Vec<Problem> {
 pub(crate) fn look(spec: &SourceSpec, folder: &Path) -> Result<Look, Error> {
     let listed = listing::list(&listing::globs(spec)?, folder, spec.order, &listing::Known::new())?.0;
     let bytes = listed.iter().map(|entry| entry.bytes).sum();
-    Ok(Look { files: listed.len() as u64, bytes, first: listed.first().map(|entry| entry.path.to_string()) })
+    Ok(Look { files: listed.len() as u64, bytes, listed })
 }
 
-/// The first messages, at most `limit` of them, or the first file; `None` where there are no files or no messages.
-pub(crate) fn sample(spec: &SourceSpec, framed: Framed, folder: &Path, limit: Limit) -> Result<Option<Sample>, Error> {
+/// The first messages of what was looked at, at most `limit` of them, or the first file; `None` where there are no
+/// files or no messages.
+pub(crate) fn sample(
+    spec: &SourceSpec,
+    framed: Framed,
+    look: Look,
+    folder: &Path,
+    limit: Limit,
+) -> Result<Option<Sample>, Error> {
     if let Framed::Scan(_) = framed {
-        let Some(first) = look(spec, folder)?.first else { return Ok(None) };
-        let path = folder.join(&first);
-        let file = File::open(&path).map_err(Error::file("open", path))?;
-        return Ok(Some(Sample::File(file, first)));
+        let Some(first) = look.listed.first() else { return Ok(None) };
+        let file = File::open(&first.real).map_err(Error::file("open", &first.real))?;
+        return Ok(Some(Sample::File(file, first.path.to_string())));
     }
     let spec = SourceSpec { follow: Follow::Whether(false), ..spec.clone() };
     let clock = Clock::manual(Timestamp::from_millis(0));
     let reader = source::Reader { folder: folder.to_owned(), shard: (0, 1), clock, until_idle: true };
-    let mut files = source::Files::open(&spec, framed, reader, None)?;
+    let mut files = source::Files::listed(&spec, framed, reader, look.listed)?;
     loop {
         match files.read(limit)? {
             Read::Chunk(chunk) => return Ok(Some(Sample::Chunk(chunk))),

@@ -271,7 +271,8 @@ fn look_at_files(spec: &files::SourceSpec, format: &Format, path: &str, world: &
         Unseen::of(error, |found| problem.found(found).expected("files that can be read"))
     };
     let look = files::look(spec, &world.folder).map_err(unreadable)?;
-    let sample = files::sample(spec, framed(format, &empty()), &world.folder, SAMPLE).map_err(unreadable)?;
+    let (files, bytes) = (look.files, look.bytes);
+    let sample = files::sample(spec, framed(format, &empty()), look, &world.folder, SAMPLE).map_err(unreadable)?;
     let schema = match sample {
         Some(files::Sample::Chunk(chunk)) => format.infer(&world.folder, &chunk),
         Some(files::Sample::File(file, name)) => format.scan_schema(&file).map_err(|error| {
@@ -293,7 +294,7 @@ fn look_at_files(spec: &files::SourceSpec, format: &Format, path: &str, world: &
         }
     };
     let schema = schema.map_err(|problem| at(problem, path))?;
-    Ok(SourceFacts { schema: Some(schema), files: Some(look.files), bytes: Some(look.bytes), ..SourceFacts::default() })
+    Ok(SourceFacts { schema: Some(schema), files: Some(files), bytes: Some(bytes), ..SourceFacts::default() })
 }
 
 fn framed(format: &Format, wanted: &SchemaRef) -> files::Framed {

@@ -11,11 +11,16 @@ use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, Fields, IntervalMonthDayNano, IntervalUnit, i256};
 use arrow::error::ArrowError;
 
+/// The largest buffer, in bytes, that is kept for the next batch.
+const RECLAIMED_BYTES_MAX: usize = 16 << 20;
+
 /// Rows of one column.
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) nulls: NullBufferBuilder,
     pub(crate) values: Values,
+    /// The values that were handed out last, to be filled again once nobody reads them.
+    lent: Option<Buffer>,
 }
 
 /// Values, by how they lie in memory.
@@ -71,7 +76,7 @@ impl Column {
 
     /// An empty column of such values.
     pub(crate) fn of(values: Values) -> Self {
-        Self { nulls: NullBufferBuilder::new(0), values }
+        Self { nulls: NullBufferBuilder::new(0), values, lent: None }
     }
 
     /// Whole rows. A row that failed may have left more in the parts, until [`Column::truncate`].
@@ -131,30 +136,56 @@ impl Column {
         self.nulls.truncate(rows);
     }
 
+    /// Takes back the memory of what was handed out, where nobody reads it any more: fresh memory costs as much as
+    /// filling it. The column must be empty.
+    pub(crate) fn reclaim(&mut self) {
+        let lent = self.lent.take();
+        match &mut self.values {
+            Values::Null | Values::Boolean(_) => {}
+            Values::Int32(values) => reclaim(values, lent),
+            Values::Int64(values) => reclaim(values, lent),
+            Values::Float32(values) => reclaim(values, lent),
+            Values::Float64(values) => reclaim(values, lent),
+            Values::Decimal128(values) => reclaim(values, lent),
+            Values::Decimal256(values) => reclaim(values, lent),
+            Values::Interval(values) => reclaim(values, lent),
+            Values::Bytes { data, .. } | Values::Fixed { data, .. } => reclaim(data, lent),
+            Values::List { item, .. } => item.reclaim(),
+            Values::Map { key, value, .. } => {
+                key.reclaim();
+                value.reclaim();
+            }
+            Values::Struct(children) => children.iter_mut().for_each(Self::reclaim),
+        }
+    }
+
     /// The rows as an array, leaving the column empty.
     pub(crate) fn finish(&mut self, kind: &DataType) -> Result<ArrayRef, ArrowError> {
         let rows = self.len();
         let nulls = self.nulls.finish();
-        let plain = |buffer: Buffer, nulls| fixed_width(kind, rows, buffer, nulls);
+        let lent = &mut self.lent;
+        let mut plain = |buffer: Buffer, nulls| fixed_width(kind, rows, lend(lent, buffer), nulls);
         Ok(match (&mut self.values, kind) {
             (Values::Null, _) => Arc::new(NullArray::new(rows)),
             (Values::Boolean(values), _) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            (Values::Int32(values), _) => plain(Buffer::from_vec(take(values)), nulls)?,
-            (Values::Int64(values), _) => plain(Buffer::from_vec(take(values)), nulls)?,
-            (Values::Float32(values), _) => plain(Buffer::from_vec(take(values)), nulls)?,
-            (Values::Float64(values), _) => plain(Buffer::from_vec(take(values)), nulls)?,
-            (Values::Decimal128(values), _) => plain(Buffer::from_vec(take(values)), nulls)?,
-            (Values::Decimal256(values), _) => plain(Buffer::from_vec(take(values)), nulls)?,
-            (Values::Interval(values), _) => plain(Buffer::from_vec(take(values)), nulls)?,
+            (Values::Int32(values), _) => plain(mem::take(values).into(), nulls)?,
+            (Values::Int64(values), _) => plain(mem::take(values).into(), nulls)?,
+            (Values::Float32(values), _) => plain(mem::take(values).into(), nulls)?,
+            (Values::Float64(values), _) => plain(mem::take(values).into(), nulls)?,
+            (Values::Decimal128(values), _) => plain(mem::take(values).into(), nulls)?,
+            (Values::Decimal256(values), _) => plain(mem::take(values).into(), nulls)?,
+            (Values::Interval(values), _) => plain(mem::take(values).into(), nulls)?,
             (Values::Bytes { offsets, data }, DataType::Utf8) => {
-                Arc::new(StringArray::try_new(take_offsets(offsets), Buffer::from_vec(take(data)), nulls)?)
+                let data = lend(lent, mem::take(data).into());
+                Arc::new(StringArray::try_new(take_offsets(offsets), data, nulls)?)
             }
             (Values::Bytes { offsets, data }, _) => {
-                Arc::new(BinaryArray::try_new(take_offsets(offsets), Buffer::from_vec(take(data)), nulls)?)
+                let data = lend(lent, mem::take(data).into());
+                Arc::new(BinaryArray::try_new(take_offsets(offsets), data, nulls)?)
             }
             (Values::Fixed { data, width }, _) => {
                 let width = i32::try_from(*width).unwrap_or(i32::MAX);
-                let data = Buffer::from_vec(take(data));
+                let data = lend(lent, mem::take(data).into());
                 Arc::new(FixedSizeBinaryArray::try_new_with_len(width, data, nulls, rows)?)
             }
             (Values::List { offsets, item }, DataType::List(field)) => {
@@ -199,14 +230,29 @@ fn last(offsets: &[i32]) -> i32 {
     offsets.last().copied().unwrap_or(0)
 }
 
-/// Leaves as much room behind as the last batch needed: the next one is mostly alike, and growing copies.
-fn take<T>(values: &mut Vec<T>) -> Vec<T> {
-    let room = Vec::with_capacity(values.len());
-    mem::replace(values, room)
+/// Remembers a buffer that is handed out, unless it is unusually large.
+fn lend(lent: &mut Option<Buffer>, values: Buffer) -> Buffer {
+    *lent = Some(values.clone()).filter(|values| values.len() <= RECLAIMED_BYTES_MAX);
+    values
 }
 
+/// Gives an empty column the memory of `lent`, or as much fresh memory: the next batch is mostly as large, and growing
+/// copies.
+fn reclaim<T: ArrowNativeType>(values: &mut Vec<T>, lent: Option<Buffer>) {
+    let Some(lent) = lent.filter(|_| values.capacity() == 0) else { return };
+    *values = match lent.into_vec() {
+        Ok(mut free) => {
+            free.clear();
+            free
+        }
+        Err(read) => Vec::with_capacity(read.len() / size_of::<T>()),
+    };
+}
+
+/// Leaves as much room behind as the last batch needed.
 fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    let taken = take(offsets);
+    let room = Vec::with_capacity(offsets.len());
+    let taken = mem::replace(offsets, room);
     offsets.push(0);
     OffsetBuffer::new(ScalarBuffer::from(taken))
 }

@@ -1,11 +1,15 @@
 //! Parquet: columns in files, for analysis.
 
+mod pages;
+
 use std::fs::File;
+use std::sync::Arc;
 
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use ::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use ::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use ::parquet::arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask};
 use ::parquet::basic::{Compression as Codec, ConvertedType, GzipLevel, Type, ZstdLevel};
 use ::parquet::errors::ParquetError;
@@ -17,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::conform::{Rest, conform};
 use crate::format::schema;
-use crate::{Encode, Error, Scan};
+use crate::{Encode, Error, Out, Scan};
+
+use self::pages::Pages;
 
 /// Parquet.
 ///
@@ -93,6 +99,9 @@ pub enum Statistics {
     Page,
 }
 
+/// Pages of columns of bytes end at this size: buffers of pages are then small enough to be used again by the next.
+const BYTES_PAGE_BYTES: usize = 16 << 10;
+
 pub(crate) fn problems(spec: &Spec, path: &str) -> Vec<Problem> {
     if spec.row_group.bytes.bytes() > 0 {
         return Vec::new();
@@ -114,11 +123,14 @@ pub(crate) fn encodable(_spec: &Spec, schema: &Schema, path: &str) -> Vec<Proble
 }
 
 pub(crate) fn encode(spec: &Spec, schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
-    let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), properties(spec, schema)?);
-    Ok(Box::new(ParquetEncode { writer: Some(writer.map_err(refused("open a Parquet writer"))?) }))
+    let pages = Pages::default();
+    let options = ArrowWriterOptions::new().with_properties(properties(spec, schema)?);
+    let options = options.with_page_store_factory(Arc::new(pages.clone()));
+    let writer = ArrowWriter::try_new_with_options(Out::default(), schema.clone(), options);
+    Ok(Box::new(ParquetEncode { writer: Some(writer.map_err(refused("open a Parquet writer"))?), pages }))
 }
 
-fn properties(spec: &Spec, schema: &SchemaRef) -> Result<Option<WriterProperties>, Error> {
+fn properties(spec: &Spec, schema: &SchemaRef) -> Result<WriterProperties, Error> {
     let refused = refused("open a Parquet writer");
     let compression = match spec.compression {
         Compression::None => Codec::UNCOMPRESSED,
@@ -143,13 +155,15 @@ fn properties(spec: &Spec, schema: &SchemaRef) -> Result<Option<WriterProperties
     for column in columns.columns() {
         let path = column.path();
         if is_bytes(column) {
-            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+            properties = properties
+                .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+                .set_column_data_page_size_limit(path.clone(), BYTES_PAGE_BYTES);
         }
         if is_bytes(column) || matches!(column.physical_type(), Type::FLOAT | Type::DOUBLE) {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
         }
     }
-    Ok(Some(properties.build()))
+    Ok(properties.build())
 }
 
 fn is_bytes(column: &ColumnDescriptor) -> bool {
@@ -164,38 +178,59 @@ fn refused(what: &'static str) -> impl Fn(ParquetError) -> Error + Copy {
 
 struct ParquetEncode {
     /// Gone once finished.
-    writer: Option<ArrowWriter<Vec<u8>>>,
+    writer: Option<ArrowWriter<Out>>,
+    pages: Pages,
 }
 
 impl Encode for ParquetEncode {
     fn encode(&mut self, columns: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error> {
-        let refused = refused("write rows as Parquet");
-        let Some(writer) = &mut self.writer else { return Err(Error::House("a Parquet file was ended".into())) };
-        writer.write(columns).map_err(refused)?;
-        if writer.bytes_written() > 0 {
-            writer.sync().map_err(|error| refused(error.into()))?;
-            hand_over(out, writer.inner_mut());
-        }
-        Ok(())
+        in_memory(out, |out| self.encode_to(columns, out))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
-        hand_over(out, &mut writer.into_inner().map_err(refused("end a Parquet file"))?);
-        Ok(())
+        in_memory(out, |out| self.finish_to(out))
+    }
+
+    fn encode_to(&mut self, columns: &RecordBatch, out: &mut Out) -> Result<(), Error> {
+        let Some(writer) = &mut self.writer else { return Err(Error::House("a Parquet file was ended".into())) };
+        std::mem::swap(out, writer.inner_mut());
+        let written = writer.write(columns).and_then(|()| Ok(writer.sync()?));
+        std::mem::swap(out, writer.inner_mut());
+        written.map_err(|fault| unwritten(fault, out))
+    }
+
+    fn finish_to(&mut self, out: &mut Out) -> Result<(), Error> {
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        std::mem::swap(out, writer.inner_mut());
+        let ended = writer.finish().and_then(|_| Ok(writer.sync()?));
+        std::mem::swap(out, writer.inner_mut());
+        ended.map_err(|fault| unwritten(fault, out))
     }
 
     fn memory_bytes(&self) -> usize {
-        self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
+        self.writer.as_ref().map_or(0, |writer| writer.memory_size() + self.pages.held_bytes())
+    }
+
+    fn pending_bytes(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| writer.memory_size() + self.pages.used_bytes()) as u64
     }
 }
 
-/// Moves bytes behind those of `out`; a row group into an empty one without a copy.
-fn hand_over(out: &mut Vec<u8>, bytes: &mut Vec<u8>) {
-    if out.is_empty() {
-        std::mem::swap(out, bytes);
-    } else {
-        out.append(bytes);
+fn in_memory(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Out) -> Result<(), Error>) -> Result<(), Error> {
+    let mut out = Out::memory(std::mem::take(bytes));
+    let written = write(&mut out);
+    *bytes = out.bytes;
+    written
+}
+
+/// A file that takes no more bytes is the system's fault, all else the writer's.
+fn unwritten(fault: ParquetError, out: &Out) -> Error {
+    match fault {
+        ParquetError::External(fault) => match fault.downcast::<std::io::Error>() {
+            Ok(fault) => out.refused(*fault),
+            Err(fault) => refused("write rows as Parquet")(ParquetError::External(fault)),
+        },
+        fault => refused("write rows as Parquet")(fault),
     }
 }
 

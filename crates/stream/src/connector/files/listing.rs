@@ -1,7 +1,7 @@
 //! Which files there are: globs walked folder by folder, so that hidden folders are never entered.
 
 use std::collections::HashSet;
-use std::fs::{DirEntry, FileType};
+use std::fs::{DirEntry, FileType, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,13 +99,40 @@ pub(super) fn list(globs: &[Glob], folder: &Path, order: Order, known: &Known) -
     for glob in globs {
         walk.descend(folder, &mut String::new(), &glob.0)?;
     }
-    let Walk { mut there, mut found, .. } = walk;
+    let Walk { there, mut found, .. } = walk;
     match order {
         Order::Name => found.sort_unstable_by(|a, b| a.path.cmp(&b.path)),
         Order::Time => found.sort_unstable_by(|a, b| (a.time, &a.path).cmp(&(b.time, &b.path))),
     }
-    there.extend(found.iter().map(|entry| Arc::clone(&entry.path)));
     Ok((found, there))
+}
+
+/// Something that is there.
+struct Found<'a> {
+    at: At<'a>,
+    kind: FileType,
+}
+
+enum At<'a> {
+    Path(&'a Path),
+    Entry(&'a DirEntry),
+}
+
+impl Found<'_> {
+    fn path(&self) -> PathBuf {
+        match self.at {
+            At::Path(path) => path.to_owned(),
+            At::Entry(entry) => entry.path(),
+        }
+    }
+
+    /// What is known of it, or of what a link leads to. In a folder that is open, that costs no walk along the path.
+    fn look(&self, real: &Path) -> std::io::Result<Metadata> {
+        match self.at {
+            At::Entry(entry) if !self.kind.is_symlink() => entry.metadata(),
+            _ => std::fs::metadata(real),
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -130,15 +157,15 @@ impl Walk<'_> {
             }
             [Part::Deep, rest @ ..] => {
                 self.descend(real, shown, rest)?;
-                self.each(real, shown, |walk, real, shown, kind| walk.deeper(real, shown, kind, parts))?;
+                self.each(real, shown, |walk, found, shown| walk.deeper(found, shown, parts))?;
             }
             [Part::Name(pattern), rest @ ..] => {
                 let any = pattern.as_str().is_empty();
-                self.each(real, shown, |walk, real, shown, kind| {
+                self.each(real, shown, |walk, found, shown| {
                     let name = shown.rsplit('/').next().unwrap_or_default();
                     match any || pattern.matches(name) {
-                        true if rest.is_empty() => walk.file(real, shown, kind),
-                        true if !kind.is_file() => walk.descend(real, shown, rest),
+                        true if rest.is_empty() => walk.file(found, shown),
+                        true if !found.kind.is_file() => walk.descend(&found.path(), shown, rest),
                         _ => Ok(()),
                     }
                 })?;
@@ -149,8 +176,8 @@ impl Walk<'_> {
     }
 
     /// Goes into a folder, but not through a link, which might lead back up.
-    fn deeper(&mut self, real: &Path, shown: &mut String, kind: FileType, parts: &[Part]) -> Result<(), Error> {
-        if kind.is_dir() { self.descend(real, shown, parts) } else { Ok(()) }
+    fn deeper(&mut self, found: &Found<'_>, shown: &mut String, parts: &[Part]) -> Result<(), Error> {
+        if found.kind.is_dir() { self.descend(&found.path(), shown, parts) } else { Ok(()) }
     }
 
     /// Calls `visit` for everything in a folder that isn't hidden. A folder that isn't there is empty.
@@ -158,7 +185,7 @@ impl Walk<'_> {
         &mut self,
         folder: &Path,
         shown: &mut String,
-        visit: impl Fn(&mut Self, &Path, &mut String, FileType) -> Result<(), Error>,
+        visit: impl Fn(&mut Self, &Found<'_>, &mut String) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -175,7 +202,7 @@ impl Walk<'_> {
             }
             let kind = entry.file_type().map_err(Error::file("look at", folder))?;
             push(shown, &name);
-            visit(self, &entry.path(), shown, kind)?;
+            visit(self, &Found { at: At::Entry(&entry), kind }, shown)?;
             shown.truncate(length);
         }
         Ok(())
@@ -187,30 +214,31 @@ impl Walk<'_> {
             Ok(found) if found.is_dir() => {
                 self.descend(real, shown, &[Part::Deep, Part::Name(glob::Pattern::default())])
             }
-            Ok(found) => self.file(real, shown, found.file_type()),
+            Ok(found) => self.file(&Found { at: At::Path(real), kind: found.file_type() }, shown),
             Err(fault) if is_gone(&fault) => Ok(()),
             Err(fault) => Err(Error::file("look at", real)(fault)),
         }
     }
 
-    fn file(&mut self, real: &Path, shown: &str, kind: FileType) -> Result<(), Error> {
-        if kind.is_dir() || self.there.contains(shown) {
+    fn file(&mut self, found: &Found<'_>, shown: &str) -> Result<(), Error> {
+        if found.kind.is_dir() || self.there.contains(shown) {
             return Ok(());
         }
         if let Some(known) = self.known.get(shown) {
             self.there.insert(Arc::clone(known));
             return Ok(());
         }
-        let found = match std::fs::metadata(real) {
+        let real = found.path();
+        let found = match found.look(&real) {
             Ok(found) => found,
             Err(fault) if is_gone(&fault) => return Ok(()),
             Err(fault) => return Err(Error::file("look at", real)(fault)),
         };
         if found.is_file() {
             let path: Arc<str> = Arc::from(shown);
-            let time = found.modified().map(Timestamp::from_system).map_err(Error::file("look at", real))?;
+            let time = found.modified().map(Timestamp::from_system).map_err(Error::file("look at", &real))?;
             self.there.insert(Arc::clone(&path));
-            self.found.push(Entry { path, time, bytes: found.len(), real: real.to_owned() });
+            self.found.push(Entry { path, time, bytes: found.len(), real });
         }
         Ok(())
     }

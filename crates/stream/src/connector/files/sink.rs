@@ -13,7 +13,7 @@ use stdx::Clock;
 
 use super::staging::{Staged, StagedFile, Staging};
 use super::{Roll, Written, partition};
-use crate::{BadRow, Batch, Encode, Error, Lease, OpenSink, Sink, Token};
+use crate::{BadRow, Batch, Encode, Error, Lease, OpenSink, Out, Sink, Token};
 
 /// Encoded bytes are written to the disk in pieces of at least this size.
 const WRITE_BYTES: usize = 64 << 10;
@@ -130,12 +130,10 @@ impl FilesSink {
         while from < columns.num_rows() {
             let (folder, mut writer) = self.writer(folder)?;
             let count = self.roll.rows_left(writer.rows).min(columns.num_rows() - from);
-            self.scratch.clear();
-            writer.encode.encode(&columns.slice(from, count), &mut self.scratch)?;
+            let rows = columns.slice(from, count);
+            self.bytes_written += writer.put(&mut self.scratch, |encode, out| encode.encode_to(&rows, out))?;
             writer.rows += count as u64;
             from += count;
-            self.bytes_written += writer.take(&self.scratch)?;
-            self.scratch.shrink_to(SCRATCH_BYTES);
             if self.roll.is_full(writer.rows, writer.bytes()) {
                 self.has_full = true;
                 self.end(folder, writer)?;
@@ -189,12 +187,8 @@ impl FilesSink {
     }
 
     fn end(&mut self, folder: Arc<str>, mut writer: Writer) -> Result<(), Error> {
-        self.scratch.clear();
-        writer.encode.finish(&mut self.scratch)?;
-        let before = writer.file.bytes();
-        writer.file.append(&[&writer.buffer, &self.scratch])?;
-        self.bytes_written += writer.file.bytes() - before;
-        self.scratch.shrink_to(SCRATCH_BYTES);
+        self.bytes_written += writer.put(&mut self.scratch, |encode, out| encode.finish_to(out))?;
+        self.bytes_written += writer.write_out()?;
         self.ended.push(Ended { file: writer.file, folder });
         Ok(())
     }
@@ -209,21 +203,40 @@ impl FilesSink {
 }
 
 impl Writer {
-    /// Takes encoded bytes, and tells how many went to the disk.
-    fn take(&mut self, encoded: &[u8]) -> Result<u64, Error> {
-        if self.buffer.len() + encoded.len() < WRITE_BYTES {
-            self.buffer.extend_from_slice(encoded);
-            return Ok(0);
-        }
+    /// Encodes behind what is buffered, in `scratch`, and tells how many bytes went to the disk.
+    fn put(
+        &mut self,
+        scratch: &mut Vec<u8>,
+        encode: impl FnOnce(&mut dyn Encode, &mut Out) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        scratch.clear();
+        scratch.append(&mut self.buffer);
         let before = self.file.bytes();
-        self.file.append(&[&self.buffer, encoded])?;
-        self.buffer = Vec::new();
+        let mut out = Out::file(std::mem::take(scratch), self.file.path().to_owned());
+        encode(&mut *self.encode, &mut out)?;
+        self.file.grew(out.spilled_bytes());
+        *scratch = out.bytes;
+        if scratch.len() < WRITE_BYTES {
+            self.buffer = scratch.clone();
+        } else {
+            self.file.append(scratch)?;
+        }
+        scratch.shrink_to(SCRATCH_BYTES);
         Ok(self.file.bytes() - before)
+    }
+
+    /// Writes what is buffered to the disk, and tells how many bytes that were.
+    fn write_out(&mut self) -> Result<u64, Error> {
+        let buffer = std::mem::take(&mut self.buffer);
+        if !buffer.is_empty() {
+            self.file.append(&buffer)?;
+        }
+        Ok(buffer.len() as u64)
     }
 
     /// The bytes of the file if it ended now, as far as that can be told.
     fn bytes(&self) -> u64 {
-        self.file.bytes() + (self.buffer.len() + self.encode.memory_bytes()) as u64
+        self.file.bytes() + self.buffer.len() as u64 + self.encode.pending_bytes()
     }
 }
 

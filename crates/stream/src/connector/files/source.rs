@@ -68,8 +68,29 @@ impl Files {
         position: Option<Position>,
     ) -> Result<Self, Error> {
         let (done, middle) = Done::load(spec.order, position)?;
+        let mut files = Self::new(spec, framed, reader, done)?;
+        files.look()?;
+        if let Some(middle) = middle {
+            files.resume(&middle)?;
+        }
+        Ok(files)
+    }
+
+    /// Stands before files that are already listed.
+    pub(super) fn listed(
+        spec: &SourceSpec,
+        framed: Framed,
+        reader: Reader,
+        mut listed: Vec<Entry>,
+    ) -> Result<Self, Error> {
+        let (done, _) = Done::load(spec.order, None)?;
+        listed.reverse();
+        Ok(Self { queue: listed, ..Self::new(spec, framed, reader, done)? })
+    }
+
+    fn new(spec: &SourceSpec, framed: Framed, reader: Reader, done: Done) -> Result<Self, Error> {
         let now = reader.clock.elapsed();
-        let mut files = Self {
+        Ok(Self {
             globs: listing::globs(spec)?,
             spec: spec.clone(),
             framed,
@@ -81,12 +102,7 @@ impl Files {
             room: Room::default(),
             look_again: now,
             last_news: now,
-        };
-        files.look()?;
-        if let Some(middle) = middle {
-            files.resume(&middle)?;
-        }
-        Ok(files)
+        })
     }
 
     fn look(&mut self) -> Result<(), Error> {

@@ -160,13 +160,21 @@ impl Drop for Staging {
 
 impl Staged {
     /// Writes bytes at the end.
-    pub(crate) fn append(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut file = OpenOptions::new().append(true).open(&self.real).map_err(Error::file("open", &self.real))?;
-        for piece in pieces {
-            file.write_all(piece).map_err(Error::file("write", &self.real))?;
-            self.bytes += piece.len() as u64;
-        }
+        file.write_all(bytes).map_err(Error::file("write", &self.real))?;
+        self.bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    /// So many bytes were written at the end by others.
+    pub(crate) const fn grew(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Where it is now.
+    pub(crate) fn path(&self) -> &Path {
+        &self.real
     }
 
     /// The bytes so far.

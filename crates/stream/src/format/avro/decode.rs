@@ -222,6 +222,7 @@ impl Decode for Decoder {
         let ranges = chunk.ranges();
         let shared = chunk.header.as_ref().map(|header| self.shared(header));
         self.rows.truncate(0);
+        self.rows.reclaim();
         self.unpacked_bytes = 0;
         let (mut picked, mut bad) = (Vec::with_capacity(ranges.len()), Vec::new());
         let (mut next, mut wider) = (ranges.len(), None);

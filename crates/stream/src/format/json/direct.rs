@@ -37,10 +37,11 @@ impl Direct {
 
     /// Reads lines until one is out of the ordinary; its number, or the range's end.
     pub(super) fn read(&mut self, bytes: &[u8], places: &[(usize, usize)], range: Range<usize>) -> usize {
+        self.rows.reclaim();
         for at in range.clone() {
             let (start, end) = places[at];
             let before = self.rows.len();
-            let mut cursor = Cursor::new(&bytes[start..end]);
+            let mut cursor = Cursor::new(&bytes[start..], end - start);
             let read = self.object.read(&mut cursor, &mut self.rows, 0).and_then(|()| cursor.end());
             if read.is_none() {
                 self.rows.truncate(before);

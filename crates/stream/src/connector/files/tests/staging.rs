@@ -3,7 +3,7 @@ use super::*;
 
 fn stage(staging: &mut Staging, path: &str, content: &str) -> (Vec<Staged>, StagedFile) {
     let mut file = staging.create().unwrap();
-    file.append(&[content.as_bytes()]).unwrap();
+    file.append(content.as_bytes()).unwrap();
     let name = StagedFile { staged: file.name().to_owned(), path: path.to_owned() };
     (vec![file], name)
 }

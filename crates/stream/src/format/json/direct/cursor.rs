@@ -12,9 +12,14 @@ const FLOAT_DIGITS_MAX: usize = 15;
 const TENS: [f64; FLOAT_DIGITS_MAX + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
+/// Powers of ten by their exponents, for up to eight digits.
+const INT_TENS: [i64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
 /// The bytes of a line, and how far they are read.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
+    /// The line and what stands behind it, so that its end too can be looked at eight bytes at a time.
+    beyond: &'a [u8],
     at: usize,
 }
 
@@ -26,8 +31,19 @@ pub(super) struct Quoted<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+    /// The line that ends at `end`, with what stands behind it.
+    pub(super) fn new(beyond: &'a [u8], end: usize) -> Self {
+        Self { bytes: &beyond[..end], beyond, at: 0 }
+    }
+
+    /// How far the line is read.
+    pub(super) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What was read from `start` on.
+    pub(super) fn since(&self, start: usize) -> &'a [u8] {
+        &self.bytes[start..self.at]
     }
 
     /// The next byte that isn't white space, which is not taken.
@@ -70,7 +86,7 @@ impl<'a> Cursor<'a> {
         self.bytes[self.at..].starts_with(word).then(|| self.at += word.len())
     }
 
-    /// Takes `name`, a name with its quotes and colon, if that comes next.
+    /// Takes `name`, a name with its quotes, its colon and what stands before it, if that comes next.
     #[inline]
     pub(super) fn is_name(&mut self, name: &[u8]) -> bool {
         let is = self.bytes.get(self.at..self.at + name.len()).is_some_and(|bytes| is_same(bytes, name));
@@ -108,8 +124,7 @@ impl<'a> Cursor<'a> {
     /// Goes to the next quote, backslash or control character, eight bytes at a time; notes the bytes beyond ASCII.
     #[inline]
     fn special(&mut self, high: &mut u64) -> Option<u8> {
-        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*eight);
+        while let Some(word) = self.word_at() {
             *high |= word & HIGHS;
             let quote = word ^ (ONES * 0x22);
             let slash = word ^ (ONES * 0x5c);
@@ -132,6 +147,12 @@ impl<'a> Cursor<'a> {
             *high |= u64::from(byte & 0x80);
             self.at += 1;
         }
+    }
+
+    /// The next eight bytes, which may stand behind the line.
+    #[inline]
+    fn word_at(&self) -> Option<u64> {
+        self.beyond.get(self.at..).and_then(<[u8]>::first_chunk::<8>).map(|eight| u64::from_le_bytes(*eight))
     }
 
     /// A whole number of at most 18 digits.
@@ -159,6 +180,11 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn digits(&mut self, mut value: i64) -> Option<i64> {
         let start = self.at;
+        if let Some(word) = self.word_at() {
+            let (count, more) = eight_digits(word, self.bytes.len() - start);
+            value = value.wrapping_mul(INT_TENS[count]).wrapping_add(more);
+            self.at += count;
+        }
         while let Some(byte @ b'0'..=b'9') = self.bytes.get(self.at) {
             value = value.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
             self.at += 1;
@@ -193,6 +219,24 @@ impl<'a> Cursor<'a> {
         let value = is_short.then(|| quotient(value, decimals)).map(|value| if negative { -value } else { value });
         Some((text, value))
     }
+}
+
+/// How many of eight bytes, at most `most`, are digits before another byte comes, and their value.
+#[inline]
+fn eight_digits(word: u64, most: usize) -> (usize, i64) {
+    let digits = word ^ (ONES * 0x30);
+    // The lowest byte that is marked is right; those above it may be marked by the carry.
+    let others = (digits.wrapping_add(ONES * 0x76) | digits) & HIGHS;
+    let count = ((others.trailing_zeros() / 8) as usize).min(most);
+    if count == 0 {
+        return (0, 0);
+    }
+    // Zeros in front, then neighbours are joined: bytes to pairs, pairs to fours, fours to all.
+    let digits = digits << (64 - 8 * count);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    let all = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff;
+    (count, all.cast_signed())
 }
 
 /// Whether two texts of one length are the same; for names of usual length that takes two comparisons.

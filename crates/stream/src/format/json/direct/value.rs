@@ -32,17 +32,24 @@ enum Want {
 pub(super) struct Object {
     wants: Vec<Want>,
     by_name: HashMap<Vec<u8>, usize>,
-    /// The names of the last object in their order, with quotes and colon, and the column of each: the next object
-    /// mostly has the same.
-    order: Vec<(Vec<u8>, Goes)>,
+    /// The names of the last object in their order, with quotes, colon and what stood before them, and the column of
+    /// each: the next object mostly has the same.
+    order: Vec<(Vec<u8>, Next)>,
     /// For each column, the number of the last object that had it.
     seen: Vec<u64>,
     objects: u64,
 }
 
-/// The column of a name, where it has one.
+/// What comes next in an object.
 #[derive(Clone, Copy, Debug)]
-struct Goes(Option<usize>);
+enum Next {
+    /// The value of this column.
+    Column(usize),
+    /// A value that nobody reads.
+    Unread,
+    /// Nothing.
+    End,
+}
 
 impl Want {
     fn new(data_type: &DataType) -> Option<Self> {
@@ -128,30 +135,26 @@ impl Object {
     pub(super) fn read(&mut self, cursor: &mut Cursor<'_>, column: &mut Column, depth: usize) -> Option<()> {
         self.objects += 1;
         let Values::Struct(children) = &mut column.values else { return None };
-        cursor.take(b'{')?;
         if depth > DEPTH_MAX {
             return None;
         }
         let mut found = 0;
-        let mut goes_on = cursor.peek()? != b'}';
-        if !goes_on {
-            cursor.take(b'}')?;
-        }
         for place in 0.. {
-            if !goes_on {
-                break;
-            }
-            match self.name(cursor, place)?.0 {
+            let next = match self.order.get(place) {
+                Some((name, next)) if cursor.is_name(name) => *next,
+                _ => self.name(cursor, place)?,
+            };
+            match next {
                 // A name that comes twice is left to others.
-                Some(child) if self.seen[child] == self.objects => return None,
-                Some(child) => {
+                Next::Column(child) if self.seen[child] == self.objects => return None,
+                Next::Column(child) => {
                     self.seen[child] = self.objects;
                     self.wants[child].read(cursor, &mut children[child], depth)?;
                     found += 1;
                 }
-                None => skip(cursor, depth)?,
+                Next::Unread => skip(cursor, depth)?,
+                Next::End => break,
             }
-            goes_on = cursor.goes_on(b'}')?;
         }
         if found < children.len() {
             let missing = children.iter_mut().zip(&self.seen).filter(|(_, seen)| **seen != self.objects);
@@ -161,28 +164,32 @@ impl Object {
         Some(())
     }
 
-    /// Takes a name and its colon; the column, where it has one.
-    #[inline]
-    fn name(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Option<Goes> {
-        cursor.peek()?;
-        if let Some((name, goes)) = self.order.get(place)
-            && cursor.is_name(name)
-        {
-            return Some(*goes);
+    /// Takes what stands before a name, the name and its colon, and remembers them.
+    fn name(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Option<Next> {
+        let start = cursor.at();
+        let is_end = if place > 0 {
+            !cursor.goes_on(b'}')?
+        } else {
+            cursor.take(b'{')?;
+            cursor.peek()? == b'}' && cursor.take(b'}').is_some()
+        };
+        if is_end {
+            return Some(Next::End);
         }
         let Quoted { bytes, escaped: false } = cursor.quoted()? else { return None };
-        let goes = Goes(self.by_name.get(bytes).copied());
+        let next = self.by_name.get(bytes).map_or(Next::Unread, |child| Next::Column(*child));
+        cursor.take(b':')?;
+        let whole = cursor.since(start);
         match self.order.get_mut(place) {
             Some((name, known)) => {
                 name.clear();
-                name.extend([b"\"", bytes, b"\":"].into_iter().flatten());
-                *known = goes;
+                name.extend_from_slice(whole);
+                *known = next;
             }
-            None if place < ORDER_MAX => self.order.push(([b"\"", bytes, b"\":"].concat(), goes)),
+            None if place < ORDER_MAX => self.order.push((whole.to_vec(), next)),
             None => {}
         }
-        cursor.take(b':')?;
-        Some(goes)
+        Some(next)
     }
 }
 
