@@ -78,7 +78,9 @@ pub enum Delivery {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommitSpec {
     /// The longest time between a row's read and its commit. By default: the shortest `roll.every` of the files sinks
-    /// where there are some (columnar files close at each commit, so nobody could see rows sooner), otherwise 10s.
+    /// where there are some (columnar files close at each commit, so nobody could see rows sooner), but at most 10s
+    /// beside a sink with transactions; 100ms where there is only such a sink; otherwise 10s. A sink's transactions
+    /// must be able to stay open for twice as long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
     /// The folder that holds the ledger. By default `_headwater/` in the folder of the first files sink, otherwise

@@ -499,7 +499,7 @@ impl<'a> Open<'a> {
         if self.dirty_since.is_some() || self.positions() != self.recorded {
             self.commit()?;
         }
-        if self.pending_tokens && self.ledger.is_some() {
+        if self.pending_tokens {
             self.append(BTreeMap::new())?;
         }
         tracing::debug!(task = %self.task.name, drained = context.stop.level() > Level::Run, "task ended");

@@ -401,7 +401,10 @@ pub(crate) struct SinkParts {
     pub(crate) what: String,
     pub(crate) format: Option<String>,
     pub(crate) sort: Sort,
+    /// How long its files stay open.
     pub(crate) roll_every: Option<Duration>,
+    /// How long its transactions may stay open.
+    pub(crate) open_at_most: Option<Duration>,
     pub(crate) open: SinkOpener,
 }
 
@@ -440,6 +443,7 @@ pub(crate) fn plan_sink(spec: &SinkSpec, path: &str, schema: &SchemaRef) -> Resu
                 format: Some(name),
                 sort: Sort::Staged,
                 roll_every: Some(files.roll.every.get()),
+                open_at_most: None,
                 open,
             })
         }
@@ -456,13 +460,14 @@ pub(crate) fn plan_sink(spec: &SinkSpec, path: &str, schema: &SchemaRef) -> Resu
                 Ok(stdout::sink(Box::new(move |schema| format.encode(schema))))
             });
             let what = "standard output".into();
-            Ok(SinkParts { what, format: Some(name), sort: Sort::Direct, roll_every: None, open })
+            Ok(SinkParts { what, format: Some(name), sort: Sort::Direct, roll_every: None, open_at_most: None, open })
         }
         SinkKind::Blackhole => Ok(SinkParts {
             what: "nowhere".into(),
             format: None,
             sort: Sort::Direct,
             roll_every: None,
+            open_at_most: None,
             open: Arc::new(|_| Ok(blackhole::sink())),
         }),
     }

@@ -44,11 +44,39 @@ pub fn plan(stream: &Stream, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         );
     }
     let promises = promises(stream, &graph, &sources, &sinks, &mut problems);
+    problems.extend(check_transactions(stream, &sinks));
     check_earlier_runs(stream, facts, &sources, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
     Ok(assemble(stream, facts, &graph, (sources, planned, sinks), &edges, promises))
+}
+
+/// The longest time between a row's read and its commit, and the shortest roll of the files sinks. A roll is also a
+/// commit: rows stay invisible for no longer than the shortest of both.
+fn commit_every(stream: &Stream, sinks: &[(String, SinkParts)]) -> (Duration, Option<Duration>) {
+    let roll = sinks.iter().filter_map(|(_, parts)| parts.roll_every).min();
+    let is_hosted = sinks.iter().any(|(_, parts)| parts.sort == Sort::Hosting);
+    let usual = match roll {
+        // Readers of the topic wait for the commit too.
+        Some(roll) if is_hosted => roll.min(COMMIT_EVERY),
+        Some(roll) => roll,
+        None if is_hosted => COMMIT_EVERY_HOSTED,
+        None => COMMIT_EVERY,
+    };
+    let given = stream.spec.commit.every.map_or(usual, document::Duration::get);
+    (roll.map_or(given, |roll| given.min(roll)), roll)
+}
+
+/// A transaction that the broker ends before the commit would fail each time.
+fn check_transactions(stream: &Stream, sinks: &[(String, SinkParts)]) -> Option<Problem> {
+    let (every, _) = commit_every(stream, sinks);
+    let timed = |(name, parts): &(String, SinkParts)| Some((name.clone(), parts.open_at_most?));
+    let (name, longest) = sinks.iter().filter_map(timed).find(|(_, longest)| every * 2 > *longest)?;
+    let at = if stream.spec.commit.every.is_some() { "spec.commit.every".into() } else { format!("spec.sinks.{name}") };
+    let found = format!("a commit every {every:?}, in transactions of `{name}` that end after {longest:?}");
+    let problem = Problem::at(at).found(found).expected("commits at least twice as often as transactions end");
+    Some(problem.hint("a shorter `commit.every`, or a longer `transactionTimeout`"))
 }
 
 /// What is wrong with the words of a document, found without looking at the world.
@@ -80,12 +108,7 @@ fn assemble(
 ) -> Plan {
     let spec = &stream.spec;
     let home = facts::homes(stream, &facts.folder).swap_remove(0);
-    let roll = sinks.iter().filter_map(|(_, parts)| parts.roll_every).min();
-    // A roll is also a commit: rows stay invisible for no longer than the shortest of both.
-    let is_hosted = sinks.iter().any(|(_, parts)| parts.sort == Sort::Hosting);
-    let usual = roll.unwrap_or(if is_hosted { COMMIT_EVERY_HOSTED } else { COMMIT_EVERY });
-    let commit_every = spec.commit.every.map_or(usual, document::Duration::get);
-    let commit_every = commit_every.min(roll.unwrap_or(commit_every));
+    let (commit_every, roll) = commit_every(stream, &sinks);
     let warnings = warnings(stream, facts, commit_every, roll);
     let quarantine = match &spec.quarantine {
         Some(quarantine) => connector::files::local_folder(&quarantine.url, &facts.folder),

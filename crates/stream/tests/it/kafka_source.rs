@@ -41,14 +41,21 @@ fn two_topics_are_read_in_order_and_again_from_where_they_were_left() {
     client.create(&one, 1);
     client.create(&two, 3);
     client.produce(&one, &numbered(0..5, 0));
-    let of_two: Vec<Record> = (0..3).flat_map(|id| numbered(10 + u64::try_from(id).unwrap() * 10..15 + u64::try_from(id).unwrap() * 10, id)).collect();
+    let of_two: Vec<Record> = (0..3)
+        .flat_map(|id| numbered(10 + u64::try_from(id).unwrap() * 10..15 + u64::try_from(id).unwrap() * 10, id))
+        .collect();
     client.produce(&two, &of_two);
     let spec = spec(&kafka, &format!("[{one}, {two}]"), "");
     let report = place.run(&spec).unwrap();
     assert_eq!(place.numbers("out"), (0..5).chain(10..15).chain(20..25).chain(30..35).collect::<Vec<u64>>());
     for file in ["0", "1", "2"] {
         // Each partition has its order.
-        let of_task: Vec<u64> = place.json("out").iter().map(|row| row["n"].as_u64().unwrap()).filter(|n| *n / 10 == file.parse::<u64>().unwrap() + 1).collect();
+        let of_task: Vec<u64> = place
+            .json("out")
+            .iter()
+            .map(|row| row["n"].as_u64().unwrap())
+            .filter(|n| *n / 10 == file.parse::<u64>().unwrap() + 1)
+            .collect();
         assert!(of_task.is_sorted() && of_task.len() == 5, "{of_task:?}");
     }
     assert_eq!(report.counts.parts["events"].lag, 0);

@@ -27,6 +27,15 @@ pub(crate) struct Wanted<'a> {
     pub(crate) settings: &'a [(&'a str, String)],
 }
 
+/// What a topic takes.
+#[derive(Debug, Default)]
+pub(crate) struct Takes {
+    /// The largest batch of messages, in bytes.
+    pub(crate) bytes_max: Option<usize>,
+    /// Whether messages without a key are refused: only the last one of each key is kept.
+    pub(crate) only_with_key: bool,
+}
+
 /// Makes topics, and asks for their settings.
 pub(crate) struct Admin<'a> {
     connection: &'a Connection,
@@ -79,14 +88,17 @@ impl<'a> Admin<'a> {
         }
     }
 
-    /// The largest batch of messages that a topic takes, in bytes; `None` where we may not know.
-    pub(crate) fn bytes_max(&self, topic: &str) -> Result<Option<usize>, Error> {
+    /// What a topic takes, as far as we may know.
+    pub(crate) fn takes(&self, topic: &str) -> Result<Takes, Error> {
         let asked = [ResourceSpecifier::Topic(topic)];
         let found = self.world.runtime.block_on(self.client()?.describe_configs(&asked, &options()));
         let found = found.map_err(|error| self.error("ask for the settings of", topic, &error))?;
-        let Some(Ok(settings)) = found.into_iter().next() else { return Ok(None) };
-        let value = settings.get("max.message.bytes").and_then(|entry| entry.value.as_ref());
-        Ok(value.and_then(|value| value.parse().ok()))
+        let Some(Ok(settings)) = found.into_iter().next() else { return Ok(Takes::default()) };
+        let value = |name: &str| settings.get(name).and_then(|entry| entry.value.as_deref());
+        Ok(Takes {
+            bytes_max: value("max.message.bytes").and_then(|value| value.parse().ok()),
+            only_with_key: value("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
+        })
     }
 
     /// Waits until the cluster tells of so many partitions.

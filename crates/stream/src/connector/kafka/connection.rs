@@ -469,6 +469,10 @@ impl ClientContext for Context {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
                 tracing::debug!(brokers = %self.brokers, facility, "{message}");
             }
+            // These also come as errors, once each.
+            _ if matches!(facility, "FAIL" | "ERROR") => {
+                tracing::debug!(brokers = %self.brokers, facility, "{message}");
+            }
             _ => tracing::warn!(brokers = %self.brokers, facility, "{message}"),
         }
     }

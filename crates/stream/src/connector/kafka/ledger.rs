@@ -189,6 +189,29 @@ impl KafkaLedger {
         }
     }
 
+    /// Fences whoever claimed before, and has the broker end what that one left open.
+    pub(super) fn take_over(&mut self) -> Result<(), Error> {
+        if self.is_claimed {
+            // A client takes its name over once.
+            self.producer = Producer::open(&self.connection, &self.role, &self.settings, self.limit, &self.world)?;
+        }
+        self.make_topic()?;
+        self.is_claimed = true;
+        let taken = self.producer.init(INIT_WITHIN);
+        taken.map_err(|fault| self.explain(fault))
+    }
+
+    /// Reads the last record there is, and writes our claim behind it.
+    pub(super) fn sign(&mut self) -> Result<Claimed, Error> {
+        let newest = self.settled_entry()?;
+        self.claim = newest.as_ref().map_or(0, |entry| entry.claim);
+        let last = newest.filter(|entry| entry.uid == self.uid).and_then(|entry| entry.record);
+        let claim = self.claim + 1;
+        self.write(&Entry { version: VERSION, uid: self.uid.clone(), claim, record: last.clone() })?;
+        self.claim = claim;
+        Ok(Claimed { claim, last })
+    }
+
     fn partition(&self) -> i32 {
         i32::try_from(self.partition).unwrap_or(i32::MAX)
     }
@@ -259,20 +282,8 @@ impl KafkaLedger {
 
 impl Ledger for KafkaLedger {
     fn claim(&mut self) -> Result<Claimed, Error> {
-        if self.is_claimed {
-            self.producer = Producer::open(&self.connection, &self.role, &self.settings, self.limit, &self.world)?;
-        }
-        self.make_topic()?;
-        self.is_claimed = true;
-        let taken = self.producer.init(INIT_WITHIN);
-        taken.map_err(|fault| self.explain(fault))?;
-        let newest = self.settled_entry()?;
-        self.claim = newest.as_ref().map_or(0, |entry| entry.claim);
-        let last = newest.filter(|entry| entry.uid == self.uid).and_then(|entry| entry.record);
-        let claim = self.claim + 1;
-        self.write(&Entry { version: VERSION, uid: self.uid.clone(), claim, record: last.clone() })?;
-        self.claim = claim;
-        Ok(Claimed { claim, last })
+        self.take_over()?;
+        self.sign()
     }
 
     fn append(&mut self, record: &Record) -> Result<(), Error> {

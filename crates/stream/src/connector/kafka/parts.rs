@@ -129,9 +129,11 @@ pub(crate) fn plan_sink(
     let name = format.name().to_owned();
     let encode = Arc::new(move |schema: &SchemaRef| format.encode(schema));
     let written = Written { encode, topic, key, headers, topics: Arc::default() };
+    let timeout = spec.transaction_timeout.0.get();
     let spec = spec.clone();
     let open: SinkOpener = Arc::new(move |open| sink::sink(&spec, written.clone(), open));
-    Ok(SinkParts { what, format: Some(name), sort, roll_every: None, open })
+    let open_at_most = (sort == Sort::Hosting).then_some(timeout);
+    Ok(SinkParts { what, format: Some(name), sort, roll_every: None, open_at_most, open })
 }
 
 /// Why a row has no topic, key or header.

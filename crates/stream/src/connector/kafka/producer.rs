@@ -41,8 +41,6 @@ pub(crate) struct Fault {
     pub(crate) error: Error,
     /// Whether the broker says that a later producer has our name, or that it ended our transaction.
     pub(crate) is_fenced: bool,
-    /// What the client or broker said.
-    pub(crate) code: Option<RDKafkaErrorCode>,
 }
 
 impl From<Fault> for Error {
@@ -113,8 +111,10 @@ pub(crate) struct Producer {
     inner: BaseProducer<Outbox>,
     context: Context,
     clock: Clock,
-    /// The longest wait for deliveries and for the end of a transaction.
+    /// The longest wait for deliveries.
     limit: Duration,
+    /// The longest wait for the answer to a commit.
+    pub(super) commit_within: Duration,
     in_transaction: bool,
 }
 
@@ -138,7 +138,7 @@ impl Producer {
         let inner = BaseProducer::from_config_and_context(&config, outbox)
             .map_err(|error| context.error("open a producer for", &error))?;
         // Real time: what is waited for is a real broker.
-        Ok(Self { inner, context, clock: Clock::system(), limit, in_transaction: false })
+        Ok(Self { inner, context, clock: Clock::system(), limit, commit_within: limit, in_transaction: false })
     }
 
     /// Takes the transactional name over: who had it is fenced, and the transaction that it left open is ended.
@@ -214,7 +214,7 @@ impl Producer {
     /// the name is taken over again.
     pub(crate) fn commit(&mut self) -> Result<(), Fault> {
         self.deliver()?;
-        self.persist("commit to", self.limit, |step| self.inner.commit_transaction(step))?;
+        self.persist("commit to", self.commit_within, |step| self.inner.commit_transaction(step))?;
         self.in_transaction = false;
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Producer {
 
     fn check(&self, verb: &str) -> Result<(), Fault> {
         if let Some(error) = self.context.refusal() {
-            return Err(Fault { error, is_fenced: false, code: None });
+            return Err(Fault { error, is_fenced: false });
         }
         self.undelivered().map_or(Ok(()), |undelivered| Err(self.fault(verb, &undelivered.error)))
     }
@@ -248,7 +248,7 @@ impl Producer {
         loop {
             // A token, or news of a refusal, may wait for us.
             self.inner.poll(Duration::ZERO);
-            let error = match call(STEP) {
+            let error = match call(STEP.min(within)) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -266,11 +266,7 @@ impl Producer {
 
     fn late(&self, verb: &str) -> Fault {
         let error = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
-        Fault {
-            error: self.context.error(verb, &error),
-            is_fenced: false,
-            code: Some(RDKafkaErrorCode::OperationTimedOut),
-        }
+        Fault { error: self.context.error(verb, &error), is_fenced: false }
     }
 
     fn fault(&self, verb: &str, error: &KafkaError) -> Fault {
@@ -285,7 +281,7 @@ impl Producer {
             (Error::Kafka { verb, brokers, .. }, Some((_, reason))) => Error::Kafka { verb, brokers, reason },
             (said, _) => said,
         };
-        Fault { error, is_fenced, code }
+        Fault { error, is_fenced }
     }
 }
 

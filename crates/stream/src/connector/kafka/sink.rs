@@ -189,7 +189,7 @@ impl KafkaSink {
             let all = headers.take().unwrap_or_else(|| OwnedHeaders::new_with_capacity(self.written.headers.len()));
             headers = Some(all.insert(Header { key: name, value: Some(value) }));
         }
-        if let Some(why) = target.refuses(bytes) {
+        if let Some(why) = target.refuses(bytes, key.is_some()) {
             return Ok(Some(unwritable(why)));
         }
         let partition = match self.spec.partitioner {

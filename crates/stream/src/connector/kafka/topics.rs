@@ -31,11 +31,15 @@ pub(crate) struct Target {
     pub(crate) partitions: u32,
     /// The largest message, with all that goes with it.
     bytes_max: usize,
+    only_with_key: bool,
 }
 
 impl Target {
     /// Why a message of so many bytes is not taken, if it isn't. Compression doesn't count: it isn't known before.
-    pub(crate) fn refuses(&self, bytes: usize) -> Option<String> {
+    pub(crate) fn refuses(&self, bytes: usize, has_key: bool) -> Option<String> {
+        if self.only_with_key && !has_key {
+            return Some(format!("no key: topic {} is compacted, and takes only messages that have one", self.name));
+        }
         let most = self.bytes_max.saturating_sub(OVERHEAD_BYTES);
         (bytes > most)
             .then(|| format!("too long: the message has {bytes} bytes, topic {} takes {most} at most", self.name))
@@ -83,9 +87,11 @@ impl Topics {
         let learnt =
             shared.refused.get(name).and_then(|(_, smallest)| *smallest).map(|bytes| bytes + OVERHEAD_BYTES - 1);
         let given = spec.properties.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
-        let limits = [admin.bytes_max(name)?.or(Some(ROW_BYTES_MAX)), learnt, given];
+        let takes = admin.takes(name)?;
+        let limits = [takes.bytes_max.or(Some(ROW_BYTES_MAX)), learnt, given];
         let bytes_max = limits.into_iter().flatten().min().unwrap_or(ROW_BYTES_MAX);
-        let target = Arc::new(Target { name: name.to_owned(), partitions, bytes_max });
+        let target =
+            Arc::new(Target { name: name.to_owned(), partitions, bytes_max, only_with_key: takes.only_with_key });
         shared.there.insert(name.to_owned(), Arc::clone(&target));
         Ok(Some(target))
     }
@@ -172,8 +178,9 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_told_with_both_numbers() {
-        let target = Target { name: "t".into(), partitions: 1, bytes_max: 1000 };
-        assert_eq!(target.refuses(900), None);
-        assert!(target.refuses(901).unwrap().contains("901 bytes, topic t takes 900"));
+        let target = Target { name: "t".into(), partitions: 1, bytes_max: 1000, only_with_key: true };
+        assert_eq!(target.refuses(900, true), None);
+        assert!(target.refuses(901, true).unwrap().contains("901 bytes, topic t takes 900"));
+        assert!(target.refuses(1, false).unwrap().contains("no key"));
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use document::Secrets;
 use testkit::kafka::Kafka;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::connector::kafka::books::KafkaBooks;
-use crate::connector::kafka::ledger::Place;
+use crate::connector::kafka::ledger::{KafkaLedger, Place};
 use crate::connector::kafka::{Delivery, Names, SinkSpec, TopicSpec, plan_sink};
 use crate::format::{Format, Name};
 use crate::ledger::{Books as _, StreamRecord, VERSION};
@@ -24,6 +25,7 @@ struct Home {
     stream: String,
     runtime: Runtime,
     format: Format,
+    secrets: Arc<Secrets>,
 }
 
 impl Home {
@@ -34,11 +36,17 @@ impl Home {
             ..SinkSpec::default()
         };
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { spec, stream: format!("test.{}", topic.replace('.', "-")), runtime, format: Format::named(Name::Json) }
+        Self {
+            spec,
+            stream: format!("test.{}", topic.replace('.', "-")),
+            runtime,
+            format: Format::named(Name::Json),
+            secrets: Arc::default(),
+        }
     }
 
     fn world(&self) -> World {
-        World::local(Path::new("."), self.runtime.handle())
+        World { secrets: Arc::clone(&self.secrets), ..World::local(Path::new("."), self.runtime.handle()) }
     }
 
     fn open_for(&self, schema: &SchemaRef, task: &str, uid: &str) -> Box<dyn Sink> {
@@ -66,11 +74,9 @@ impl Home {
         KafkaBooks::open(&Place { sink: self.spec.clone(), stream: self.stream.clone() }, &self.world()).unwrap()
     }
 
-    fn topic(&self) -> &str {
-        match &self.spec.topic {
-            TopicSpec::Name(name) => name,
-            TopicSpec::Expression(_) => panic!("a fixed topic"),
-        }
+    fn ledger(&self, task: &str) -> KafkaLedger {
+        let place = Place { sink: self.spec.clone(), stream: self.stream.clone() };
+        KafkaLedger::open(&place, task, "uid", &[], &self.world()).unwrap()
     }
 }
 

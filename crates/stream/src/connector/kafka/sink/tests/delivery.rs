@@ -43,13 +43,15 @@ fn keys_headers_tombstones_and_columns_left_out() {
     home.spec.without = vec!["id".into(), "kind".into()];
     home.spec.tombstones = true;
     let columns = rows(&[
-        ("id", Arc::new(Int64Array::from(vec![Some(1), Some(2), None]))),
-        ("kind", text([Some("a"), None, Some("")])),
-        ("value", text([Some("x"), None, Some("line\nfeed")])),
+        ("id", Arc::new(Int64Array::from(vec![Some(1), Some(2), None, Some(3)]))),
+        ("kind", text([Some("a"), None, None, Some("")])),
+        ("value", text([Some("x"), None, Some("y"), Some("line\nfeed")])),
     ]);
     let (mut sink, claim) = claimed(&home, &columns);
-    assert_eq!(commit(sink.as_mut(), &batch(columns), &record(claim, 1)), []);
-    assert!(sink.bytes_written() > 30);
+    let bad = commit(sink.as_mut(), &batch(columns), &record(claim, 1));
+    assert_eq!(bad.len(), 1, "a compacted topic takes no message without a key: {bad:?}");
+    assert!(bad[0].row == 2 && bad[0].reason.message.contains("no key"), "{bad:?}");
+    assert!(sink.bytes_written() > 20);
     let found = kafka.client().consume(&topic);
     let each: Vec<_> =
         found.iter().map(|record| (record.key.as_deref(), record.text(), record.headers.clone())).collect();
@@ -57,7 +59,10 @@ fn keys_headers_tombstones_and_columns_left_out() {
     assert_eq!(each[0], (Some(&b"1"[..]), r#"{"value":"x"}"#.into(), vec![header("kind", "A"), header("id", "2")]));
     assert_eq!(each[1], (Some(&b"2"[..]), String::new(), vec![header("id", "3")]));
     assert_eq!(found[1].value, None, "a tombstone");
-    assert_eq!(each[2], (None, r#"{"value":"line\nfeed"}"#.into(), vec![header("kind", "")]));
+    assert_eq!(
+        each[2],
+        (Some(&b"3"[..]), r#"{"value":"line\nfeed"}"#.into(), vec![header("kind", ""), header("id", "4")])
+    );
 }
 
 #[test]
@@ -196,17 +201,18 @@ fn a_row_that_is_too_long_is_put_aside_and_the_others_go_on() {
 fn a_missing_topic_is_named_and_a_wrong_password_is_told_quickly() {
     let Some(kafka) = testkit::kafka::shared("a_missing_topic_is_named", "kafka-secure") else { return };
     let topic = kafka.topic("secure");
-    let login = |password: &str| {
-        let file = kafka.folder().join("secrets").join(format!("{topic}.password"));
-        std::fs::write(&file, password).unwrap();
-        let reference = serde_json::from_value(serde_json::json!({"file": file})).unwrap();
-        Some(SaslSpec::ScramSha512(Login { username: "headwater".into(), password: reference }))
+    let secrets = |password: &str| {
+        let variable = ("HEADWATER_SECRET_KAFKA_PASSWORD".to_owned(), password.to_owned());
+        Arc::new(document::Secrets::new([variable]))
     };
+    let password = serde_json::json!({"secret": {"name": "kafka", "key": "password"}});
+    let password = serde_json::from_value(password).unwrap();
     let right = std::fs::read_to_string(kafka.file("password")).unwrap();
     let mut home = Home::new(&kafka, &topic);
     home.spec.brokers = Names::One(kafka.listener("saslSsl").to_owned());
     home.spec.tls = Some(TlsSpec { ca: Some(kafka.file("ca")), ..TlsSpec::default() });
-    home.spec.sasl = login(right.trim());
+    home.spec.sasl = Some(SaslSpec::ScramSha512(Login { username: "headwater".into(), password }));
+    home.secrets = secrets(right.trim());
     let columns = rows(&[("value", text([Some("x")]))]);
     let error = home.try_open_for(columns.schema_ref(), "rows-0", "uid").err().unwrap();
     assert!(error.to_string().contains(&topic) && error.to_string().contains("create"), "{error}");
@@ -216,7 +222,7 @@ fn a_missing_topic_is_named_and_a_wrong_password_is_told_quickly() {
     assert_eq!(values(&kafka, &topic), [Some(r#"{"value":"x"}"#.into())]);
 
     let clock = stdx::Clock::system();
-    home.spec.sasl = login("wrong");
+    home.secrets = secrets("wrong");
     let error = home.try_open_for(columns.schema_ref(), "rows-0", "uid").err().unwrap();
     assert!(matches!(error, Error::Secret(_)), "{error:?}");
     assert!(clock.elapsed().as_secs() < 5, "{:?}", clock.elapsed());
