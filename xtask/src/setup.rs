@@ -27,8 +27,10 @@ struct Package {
     there: fn() -> bool,
 }
 
-const PACKAGES: [Package; 3] = [
+const PACKAGES: [Package; 5] = [
     Package { name: "ca-certificates", there: || Path::new("/etc/ssl/certs/ca-certificates.crt").exists() },
+    Package { name: "pkg-config", there: || answers("pkg-config", &["--version"]) },
+    Package { name: "libssl-dev", there: || answers("pkg-config", &["--exists", "libssl"]) },
     Package { name: "python3", there: || answers("python3", &["--version"]) },
     Package { name: "python3-venv", there: || answers("python3", &["-c", "import ensurepip, venv"]) },
 ];
