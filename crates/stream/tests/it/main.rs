@@ -14,6 +14,8 @@ mod formats;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod kafka_secure;
+#[cfg(test)]
 mod kafka_source;
 #[cfg(test)]
 mod plan;
