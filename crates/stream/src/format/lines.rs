@@ -64,10 +64,10 @@ impl Spans {
                     let end = *end as usize;
                     let kept = self.places.len();
                     self.push(&chunk.bytes, (start, end), from, counts);
+                    let is_blank = kept == self.places.len() && self.messages > from;
                     // Between the records of a file there may be nothing. A message of nothing is still one.
-                    if !bytes && kept == self.places.len() && self.messages > from {
-                        self.blank.push(u32::try_from(self.messages - 1).unwrap_or(u32::MAX));
-                    }
+                    let blank = (is_blank && !bytes).then(|| u32::try_from(self.messages - 1).unwrap_or(u32::MAX));
+                    self.blank.extend(blank);
                     start = end;
                 }
             }

@@ -16,6 +16,8 @@ mod hosting;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod kafka_secure;
+#[cfg(test)]
 mod kafka_source;
 #[cfg(test)]
 mod plan;

@@ -160,7 +160,9 @@ impl Client {
     /// Reads partitions whose queues are there, from an offset on.
     pub(super) fn assign(&self, partitions: &[(&str, i32, Offset)]) -> Result<(), Error> {
         let list = list(partitions).map_err(|error| self.context().error("read from", &error))?;
-        partitions.iter().for_each(|(topic, partition, _)| self.context().forget_reach(topic, *partition));
+        for (topic, partition, _) in partitions {
+            self.context().forget_reach(topic, *partition);
+        }
         self.shared.consumer.incremental_assign(&list).map_err(|error| self.context().error("read from", &error))
     }
 
@@ -202,35 +204,44 @@ impl Shared {
         let clock = Clock::system();
         let mut commit_at = Duration::ZERO;
         loop {
-            while let Some(event) = self.consumer.poll(EVENT_WAIT) {
-                match event {
-                    Err(KafkaError::MessageConsumptionFatal(code)) => self.fail(KafkaError::Global(code).to_string()),
-                    // The context has logged it, and librdkafka goes on trying.
-                    Err(_) => {}
-                    Ok(_) => self.fail("a message came past its partition's queue".into()),
-                }
-            }
+            self.serve();
+            let state = self.state();
+            let (is_closing, commits) = (state.is_closing, !state.commits.is_empty());
             if self.context.refusal().is_some() {
-                self.state().readers.values().for_each(Bell::ring);
+                state.readers.values().for_each(Bell::ring);
             }
-            let until = {
-                let state = self.state();
-                if state.is_closing {
-                    return;
-                }
-                (!state.commits.is_empty()).then_some(commit_at)
-            };
-            if until.is_some_and(|at| clock.elapsed() >= at) {
-                commit_at = clock.elapsed() + COMMIT_EVERY;
-                if let Some(list) = self.commits()
-                    && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
-                {
-                    tracing::debug!(%error, "offsets are not committed to the group");
-                }
-            } else {
-                let latest = clock.elapsed() + LISTEN_EVERY;
-                self.news.wait(&clock, Some(until.map_or(latest, |at| at.min(latest))));
+            drop(state);
+            if is_closing {
+                return;
             }
+            let now = clock.elapsed();
+            if commits && now >= commit_at {
+                commit_at = now + COMMIT_EVERY;
+                self.commit();
+                continue;
+            }
+            let latest = now + LISTEN_EVERY;
+            let until = if commits { latest.min(commit_at) } else { latest };
+            self.news.wait(&clock, Some(until));
+        }
+    }
+
+    /// Takes the events that are there.
+    fn serve(&self) {
+        while let Some(event) = self.consumer.poll(EVENT_WAIT) {
+            match event {
+                Err(KafkaError::MessageConsumptionFatal(code)) => self.fail(KafkaError::Global(code).to_string()),
+                // The context has logged it, and the client goes on trying.
+                Err(_) => {}
+                Ok(_) => self.fail("a message came past its partition's queue".into()),
+            }
+        }
+    }
+
+    fn commit(&self) {
+        let Some(list) = self.commits() else { return };
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(%error, "offsets are not committed to the group");
         }
     }
 

@@ -68,9 +68,9 @@ pub(crate) fn told_by_origin(field: &Field, origins: impl FnOnce() -> Vec<Origin
     let origins = origins();
     let of = |origin: &Origin| origin.input.rsplit_once('-').map(|(topic, id)| (topic.to_owned(), id.parse().ok()));
     match field.name().as_str() {
-        "_topic" => Arc::new(StringArray::from_iter(origins.iter().map(|origin| of(origin).map(|of| of.0)))),
-        "_partition" => Arc::new(Int32Array::from_iter(origins.iter().map(|origin| of(origin).and_then(|of| of.1)))),
-        "_offset" => Arc::new(Int64Array::from_iter(origins.iter().map(|origin| i64::try_from(origin.offset).ok()))),
+        "_topic" => Arc::new(origins.iter().map(|origin| of(origin).map(|of| of.0)).collect::<StringArray>()),
+        "_partition" => Arc::new(origins.iter().map(|origin| of(origin)?.1).collect::<Int32Array>()),
+        "_offset" => Arc::new(origins.iter().map(|origin| i64::try_from(origin.offset).ok()).collect::<Int64Array>()),
         _ => new_null_array(field.data_type(), origins.len()),
     }
 }

@@ -418,6 +418,10 @@ impl Context {
         Some(Error::Secret(format!("Kafka at {}: {refusal}", self.brokers)))
     }
 
+    fn refuse(&self, reason: &str) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+
     /// What last went wrong on the way to the brokers.
     fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -478,24 +482,23 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL | RDKafkaErrorCode::SaslAuthenticationFailed,
-            ) => {
-                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-                tracing::warn!(brokers = %self.brokers, reason, "Kafka refuses us");
+        use RDKafkaErrorCode::{
+            AllBrokersDown, Authentication, AutoOffsetReset, PartitionEOF, SSL, SaslAuthenticationFailed,
+        };
+        let code = error.rdkafka_error_code();
+        match code {
+            // A partition's own error is dealt with where the partition is read; that all brokers are away says less
+            // than what came before it.
+            Some(PartitionEOF | AutoOffsetReset | AllBrokersDown) => return,
+            Some(Authentication | SSL | SaslAuthenticationFailed) => self.refuse(reason),
+            // Whom the broker doesn't trust hears of it when the connection seems to stand.
+            _ if reason.contains("SSL alert number") => self.refuse(reason),
+            Some(code) if is_vague(code) => {
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
             }
-            // A partition's own error is dealt with where the partition is read.
-            Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AutoOffsetReset) => {}
-            // It says less than what came before it.
-            Some(RDKafkaErrorCode::AllBrokersDown) => {}
-            code => {
-                if code.is_some_and(is_vague) {
-                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-                }
-                tracing::warn!(brokers = %self.brokers, reason, "Kafka");
-            }
+            _ => {}
         }
+        tracing::warn!(brokers = %self.brokers, reason, "Kafka");
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -33,7 +33,7 @@ pub(crate) struct Hub {
 struct Topics {
     clock: Clock,
     asked_at: Option<Duration>,
-    topics: Arc<BTreeMap<String, u32>>,
+    partitions: Arc<BTreeMap<String, u32>>,
 }
 
 /// Where a partition ends, for runs that end.
@@ -49,7 +49,7 @@ pub(super) struct End {
 impl Hub {
     /// A consumer to be, which is going to read so many partitions.
     pub(crate) fn new(spec: &SourceSpec, partitions: usize) -> Self {
-        let topics = Topics { clock: Clock::system(), asked_at: None, topics: Arc::default() };
+        let topics = Topics { clock: Clock::system(), asked_at: None, partitions: Arc::default() };
         Self {
             spec: spec.clone(),
             partitions: partitions.max(1),
@@ -93,10 +93,10 @@ impl Hub {
         let mut known = lock(&self.topics);
         if known.asked_at.is_none_or(|at| at < since) {
             let now = known.clock.elapsed();
-            known.topics = Arc::new(metadata::topics(&self.spec, client)?);
+            known.partitions = Arc::new(metadata::topics(&self.spec, client)?);
             known.asked_at = Some(now);
         }
-        Ok(Arc::clone(&known.topics))
+        Ok(Arc::clone(&known.partitions))
     }
 
     /// Where partitions end, for runs that end: by the source's `stop`, and with `until_idle` where they end now. An end

@@ -67,7 +67,7 @@ pub(super) fn topics(spec: &SourceSpec, client: &Client) -> Result<BTreeMap<Stri
     if patterns.is_empty() {
         return Ok(topics);
     }
-    let all = client.ask("look at the topics of", |consumer, within| all_topics(consumer, within))?;
+    let all = client.ask("look at the topics of", all_topics)?;
     for pattern in patterns {
         let regex = Regex::new(pattern).map_err(|error| Error::World(format!("`{pattern}`: {error}")))?;
         let matched = all.iter().filter(|(name, _)| regex.is_match(name) && !is_internal(name));
@@ -100,7 +100,7 @@ fn count(client: &Client, name: &str) -> Result<u32, Error> {
     match answer {
         (partitions @ 1.., None) => Ok(u32::try_from(partitions).unwrap_or(u32::MAX)),
         (_, None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)) => {
-            let all = client.ask(verb, |consumer, within| all_topics(consumer, within)).unwrap_or_default();
+            let all = client.ask(verb, all_topics).unwrap_or_default();
             let near = document::nearest(name, all.keys().map(String::as_str));
             let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
             Err(client.context().failed(verb, format!("there is no topic `{name}`{near}")))

@@ -62,7 +62,7 @@ pub(crate) fn plan_source(
     let hub = Hub::new(spec, count.div_ceil((containers as usize).max(1)));
     let what = format!("kafka {} at {}", spec.topics.as_slice().join(", "), spec.connection().brokers());
     let opened = spec.clone();
-    let open: SourceOpener = Arc::new(move |open| source::source(&opened, &hub, open));
+    let open: SourceOpener = Arc::new(move |open| source::source(&opened, &hub, &open));
     SourceParts {
         what,
         format: Some(format.name().into()),

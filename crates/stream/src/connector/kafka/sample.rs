@@ -59,23 +59,15 @@ fn gather(
 ) -> Result<Option<Chunk>, Error> {
     let reader = client.tell(bell);
     let clock = Clock::system();
-    let (mut bytes, mut message_ends, mut origins) = (Vec::new(), Vec::new(), Vec::new());
-    while !queues.is_empty() && clock.elapsed() < WITHIN && message_ends.len() < limit.rows && bytes.len() < limit.bytes
-    {
+    let mut taken = Taken::default();
+    while !queues.is_empty() && clock.elapsed() < WITHIN && !taken.is_full(limit) {
         client.check()?;
         let (mut at, mut found) = (0, false);
         while at < queues.len() {
             let next = match queues[at].poll(Duration::ZERO) {
                 Some(Ok(message)) => {
-                    if let Some(payload) = message.payload() {
-                        let number = u32::try_from(message_ends.len()).unwrap_or(u32::MAX);
-                        let input: Arc<str> = format!("{}-{}", message.topic(), message.partition()).into();
-                        let offset = u64::try_from(message.offset()).unwrap_or(0);
-                        bytes.extend_from_slice(payload);
-                        message_ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-                        origins.push((number, Origin { input, offset }));
-                    }
                     found = true;
+                    taken.push(&message);
                     message.offset() + 1
                 }
                 // At its end, or of no use.
@@ -94,9 +86,35 @@ fn gather(
         }
     }
     client.forget(reader);
-    if origins.is_empty() {
-        return Ok(None);
+    Ok(taken.chunk())
+}
+
+/// Messages, each with its origin.
+#[derive(Default)]
+struct Taken {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    origins: Vec<(u32, Origin)>,
+}
+
+impl Taken {
+    fn is_full(&self, limit: Limit) -> bool {
+        self.ends.len() >= limit.rows || self.bytes.len() >= limit.bytes
     }
-    let ends = Ends::At { ends: message_ends, bytes: false };
-    Ok(Some(Chunk { bytes: Bytes::from(bytes), ends, header: None, origins, beside: None }))
+
+    /// Adds a message; one without a value has nothing to tell.
+    fn push(&mut self, message: &impl Message) {
+        let Some(payload) = message.payload() else { return };
+        let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        let input: Arc<str> = format!("{}-{}", message.topic(), message.partition()).into();
+        self.bytes.extend_from_slice(payload);
+        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        self.origins.push((number, Origin { input, offset: u64::try_from(message.offset()).unwrap_or(0) }));
+    }
+
+    fn chunk(self) -> Option<Chunk> {
+        let ends = Ends::At { ends: self.ends, bytes: false };
+        let bytes = Bytes::from(self.bytes);
+        (!self.origins.is_empty()).then(|| Chunk { bytes, ends, header: None, origins: self.origins, beside: None })
+    }
 }

@@ -24,12 +24,12 @@ use crate::{Error, Limit, OpenSource, Position, Read, Source};
 const END_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the partitions of one task: partition `open.shard.0` of every topic that has it.
-pub(crate) fn source(spec: &SourceSpec, hub: &Hub, open: OpenSource) -> Result<Box<dyn Source>, Error> {
-    let client = hub.join(&open)?;
+pub(crate) fn source(spec: &SourceSpec, hub: &Hub, open: &OpenSource) -> Result<Box<dyn Source>, Error> {
+    let client = hub.join(open)?;
     let id = i32::try_from(open.shard.0).map_err(|_| Error::House("a partition past the last".into()))?;
     let topics = hub.topics(&client)?;
     let topics = topics.iter().filter(|(_, count)| open.shard.0 < **count).map(|(topic, _)| topic.clone());
-    let (mut stored, mut nexts, mut unknown) = (stored(&open)?, Vec::new(), Vec::new());
+    let (mut stored, mut nexts, mut unknown) = (stored(open)?, Vec::new(), Vec::new());
     for topic in topics {
         let start = open.starts.get(&topic).and_then(|starts| starts.get(open.shard.0 as usize)).copied();
         match stored.remove(&topic).or(start) {
