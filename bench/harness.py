@@ -14,7 +14,7 @@ import venv
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 CACHE = pathlib.Path(os.environ.get("HEADWATER_CACHE", pathlib.Path.home() / ".cache" / "headwater")) / "bench"
-PACKAGES = ["bytewax==0.21.1", "fastavro==1.13.1", "orjson==3.11.4", "pyarrow==26.0.1"]
+PACKAGES = ["bytewax==0.21.1", "confluent-kafka==2.16.1", "fastavro==1.13.1", "orjson==3.11.4", "pyarrow==26.0.1"]
 
 
 def python():
