@@ -147,7 +147,9 @@ pub fn facts(stream: &Stream, forget: &[String], world: &World) -> Result<Facts,
             Err(found) => unseen.extend(found),
         }
     }
-    let ledger = look_at_ledger(stream, world).unwrap_or_else(|error| {
+    // A cluster that doesn't answer would be waited for once more.
+    let ledger = if unseen.failures.is_empty() { look_at_ledger(stream, world) } else { Ok(LedgerFacts::default()) };
+    let ledger = ledger.unwrap_or_else(|error| {
         unseen.failures.push(error);
         LedgerFacts::default()
     });
