@@ -275,6 +275,39 @@ pub fn encode(
     }
 }
 
+/// Checks [`Encode::messages`]: each row is a message, alone or among others; it only appends. `decode` reads one
+/// message.
+pub fn encode_messages(
+    mut open: impl FnMut(&SchemaRef) -> Box<dyn Encode>,
+    mut decode: impl FnMut(&[u8]) -> Vec<RecordBatch>,
+    columns: &RecordBatch,
+) {
+    const BEFORE: &[u8] = b"before";
+    let expected = row_texts(columns);
+    let mut encode = open(columns.schema_ref());
+    let (mut out, mut ends) = (BEFORE.to_vec(), Vec::new());
+    encode.messages(&columns.slice(0, 0), &mut out, &mut ends).expect("no rows");
+    assert!(out == BEFORE && ends.is_empty(), "no rows are no messages");
+    encode.messages(columns, &mut out, &mut ends).expect("rows");
+    assert_eq!(ends.len(), columns.num_rows(), "a message for each row");
+    assert_eq!(
+        ends.last().map_or(BEFORE.len(), |end| *end as usize),
+        out.len(),
+        "the last message ends with the buffer"
+    );
+    assert!(out.starts_with(BEFORE), "an encoder appends, and leaves alone what was there");
+    let mut start = BEFORE.len();
+    let mut found = Vec::new();
+    for end in ends {
+        let message = &out[start..end as usize];
+        let is_line = std::str::from_utf8(message).is_ok_and(|text| text.ends_with('\n'));
+        assert!(!is_line, "a message has no line end");
+        found.extend(decode(message).iter().flat_map(row_texts));
+        start = end as usize;
+    }
+    assert_eq!(found, expected, "each message is read back as its row");
+}
+
 /// Checks a [`Step`]: the same rows give the same, in one piece or in two; each row that comes out says which one it
 /// was made of. `from` is the number of the step's input.
 pub fn step(mut open: impl FnMut() -> Box<dyn Step>, from: usize, columns: &RecordBatch) -> RecordBatch {

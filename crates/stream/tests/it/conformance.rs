@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{AsArray as _, RecordBatch};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use stdx::Bell;
@@ -114,6 +114,32 @@ fn what_each_format_writes_reads_back() {
     let value = Arc::new(Schema::new(vec![columns.schema().field(0).clone().with_name("value")]));
     let read = |bytes: &[u8]| decode_all(&text, &value, &place, bytes).into_iter().map(named_value).collect();
     exercise::encode(|schema| text.encode(schema).unwrap(), read, &columns);
+}
+
+#[test]
+fn each_row_is_a_message() {
+    let place = Place::new();
+    for (name, before) in [("json", ""), ("messagepack", ""), ("avro", ""), ("csv", "number,text\n")] {
+        let format = named(name);
+        let columns = exercise::rows(0..10).columns;
+        let open = |schema: &SchemaRef| format.encode(schema).unwrap();
+        let read = |message: &[u8]| {
+            let message = [before.as_bytes(), message].concat();
+            decode_all(&format, &columns.schema(), &place, &message)
+        };
+        exercise::encode_messages(open, read, &columns);
+    }
+    let values = [Some("two\nlines"), None, Some("")].into_iter().collect::<StringArray>();
+    let columns = RecordBatch::try_from_iter([("value", Arc::new(values) as ArrayRef)]).unwrap();
+    let messages = |format: &str| {
+        let (mut out, mut ends) = (Vec::new(), Vec::new());
+        named(format).encode(columns.schema_ref()).unwrap().messages(&columns, &mut out, &mut ends).unwrap();
+        (String::from_utf8(out).unwrap(), ends)
+    };
+    assert_eq!(messages("text"), ("two\nlines".to_owned(), vec![9, 9, 9]));
+    assert_eq!(messages("json"), (r#"{"value":"two\nlines"}{}{"value":""}"#.to_owned(), vec![22, 24, 36]));
+    // CSV can't tell an empty text from none, and names no columns in a message.
+    assert!(messages("csv").0.starts_with("\"two\nlines\""));
 }
 
 fn exercise_decode(name: &str, schema: &SchemaRef, messages: &Messages) {

@@ -1,8 +1,10 @@
 //! Topics: what there is, and what is made.
 
+use std::ffi::CString;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rdkafka::ClientContext as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -52,6 +54,11 @@ impl<'a> Admin<'a> {
         Ok(Self { connection, world, reader, context, client: OnceLock::new(), clock: Clock::system() })
     }
 
+    /// The client that looked, to look on.
+    pub(crate) fn into_reader(self) -> Reader {
+        self.reader
+    }
+
     /// The partitions of a topic; `None` where there is no such topic.
     pub(crate) fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         self.reader.partitions(topic)
@@ -83,7 +90,7 @@ impl<'a> Admin<'a> {
         let grown = grown.map_err(|error| self.error("grow", topic, &error))?;
         match grown.into_iter().next() {
             // Somebody else has grown it.
-            Some(Err((_, RDKafkaErrorCode::InvalidPartitions))) | Some(Ok(_)) | None => self.wait(topic, partitions),
+            Some(Err((_, RDKafkaErrorCode::InvalidPartitions)) | Ok(_)) | None => self.wait(topic, partitions),
             Some(Err((_, code))) => Err(self.error("grow", topic, &KafkaError::AdminOp(code))),
         }
     }
@@ -124,7 +131,42 @@ impl<'a> Admin<'a> {
         let config = self.connection.config(&Role::Produce, &self.world.secrets, &self.world.folder)?;
         let client = AdminClient::from_config_and_context(&config, self.context.clone())
             .map_err(|error| self.context.error("open a client for", &error))?;
+        self.show_token(&client)?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Gives the client its token, where it shows one. Other clients ask for it by an event; those of this kind have
+    /// nobody who would hear them.
+    fn show_token(&self, client: &AdminClient<Context>) -> Result<(), Error> {
+        if !self.connection.has_token() {
+            return Ok(());
+        }
+        let failed = |reason: String| {
+            let (verb, brokers) = ("show a token to".to_owned(), self.connection.brokers());
+            Error::Kafka { verb, brokers, reason }
+        };
+        let token = self.context.generate_oauth_token(None).map_err(|error| failed(error.to_string()))?;
+        let text = |text: String| CString::new(text).map_err(|error| failed(error.to_string()));
+        let (value, principal) = (text(token.token)?, text(token.principal_name)?);
+        let mut said = [0; 256];
+        #[expect(unsafe_code, reason = "the library has no safe way to do it")]
+        // SAFETY: the client lives, the texts end with a zero, and the length of what may be said is given.
+        let answer = unsafe {
+            rdkafka::bindings::rd_kafka_oauthbearer_set_token(
+                client.inner().native_ptr(),
+                value.as_ptr(),
+                token.lifetime_ms,
+                principal.as_ptr(),
+                std::ptr::null_mut(),
+                0,
+                said.as_mut_ptr(),
+                said.len(),
+            )
+        };
+        match RDKafkaErrorCode::from(answer) {
+            RDKafkaErrorCode::NoError => Ok(()),
+            code => Err(failed(code.to_string())),
+        }
     }
 
     fn error(&self, verb: &str, topic: &str, error: &KafkaError) -> Error {

@@ -117,10 +117,8 @@ impl Books for KafkaBooks {
             let partitions = 0..i32::try_from(partitions).unwrap_or(i32::MAX);
             for found in reader.last(&topic, partitions)?.values() {
                 let entry = Entry::read(found, &topic)?;
-                let task = String::from_utf8_lossy(&found.key).into_owned();
-                if let Some(record) = entry.record.filter(|_| entry.uid == stream.uid) {
-                    records.insert(task, record);
-                }
+                let record = entry.record.filter(|_| entry.uid == stream.uid);
+                records.extend(record.map(|record| (String::from_utf8_lossy(&found.key).into_owned(), record)));
             }
         }
         Ok(records)

@@ -217,6 +217,11 @@ impl Connection {
         self.brokers == other.brokers
     }
 
+    /// Whether clients show a token.
+    pub(crate) fn has_token(&self) -> bool {
+        matches!(self.sasl, Some(SaslSpec::Oauthbearer(_)))
+    }
+
     pub(crate) fn problems(&self, path: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.brokers.is_empty() {

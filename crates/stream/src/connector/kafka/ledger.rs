@@ -23,7 +23,7 @@ pub(super) const RECORD_BYTES_MAX: usize = 8 << 20;
 /// The partitions that a ledger's topic begins with; it doubles when there are more tasks.
 const PARTITIONS_FIRST: u32 = 4;
 /// How long the transactions of a predecessor are waited for, and taken over.
-const INIT_WITHIN: Duration = Duration::from_secs(60);
+const INIT_WITHIN: Duration = Duration::from_mins(1);
 /// How long the claim of the one that fenced us is looked for. Until then it isn't known that there is one.
 const SUCCESSOR_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -122,6 +122,8 @@ pub(crate) struct KafkaLedger {
     /// Ours once we claimed; before that, the newest that we know of.
     claim: u64,
     is_claimed: bool,
+    /// Whether our claim is written.
+    is_signed: bool,
 }
 
 impl KafkaLedger {
@@ -153,6 +155,7 @@ impl KafkaLedger {
             limit: timeout,
             claim: 0,
             is_claimed: false,
+            is_signed: false,
         })
     }
 
@@ -166,6 +169,10 @@ impl KafkaLedger {
     pub(crate) fn explain(&self, fault: Fault) -> Error {
         if !fault.is_fenced {
             return fault.error;
+        }
+        if !self.is_signed {
+            // No transaction of ours can be too slow yet. A claim that was read since may already be that of the other.
+            return Error::Fenced { task: self.task.clone(), ours: self.claim, theirs: self.claim + 1 };
         }
         let (clock, bell) = (Clock::system(), Bell::default());
         let until = clock.elapsed() + SUCCESSOR_WITHIN;
@@ -190,25 +197,27 @@ impl KafkaLedger {
     }
 
     /// Fences whoever claimed before, and has the broker end what that one left open.
-    pub(super) fn take_over(&mut self) -> Result<(), Error> {
+    pub(super) fn take_over(&mut self) -> Result<Reader, Error> {
         if self.is_claimed {
             // A client takes its name over once.
             self.producer = Producer::open(&self.connection, &self.role, &self.settings, self.limit, &self.world)?;
         }
-        self.make_topic()?;
-        self.is_claimed = true;
-        let taken = self.producer.init(INIT_WITHIN);
-        taken.map_err(|fault| self.explain(fault))
+        let reader = self.make_topic()?;
+        (self.is_claimed, self.is_signed) = (true, false);
+        match self.producer.init(INIT_WITHIN) {
+            Ok(()) => Ok(reader),
+            Err(fault) => Err(self.explain(fault)),
+        }
     }
 
     /// Reads the last record there is, and writes our claim behind it.
-    pub(super) fn sign(&mut self) -> Result<Claimed, Error> {
-        let newest = self.settled_entry()?;
+    pub(super) fn sign(&mut self, reader: &Reader) -> Result<Claimed, Error> {
+        let newest = self.settled_entry(reader)?;
         self.claim = newest.as_ref().map_or(0, |entry| entry.claim);
         let last = newest.filter(|entry| entry.uid == self.uid).and_then(|entry| entry.record);
         let claim = self.claim + 1;
         self.write(&Entry { version: VERSION, uid: self.uid.clone(), claim, record: last.clone() })?;
-        self.claim = claim;
+        (self.claim, self.is_signed) = (claim, true);
         Ok(Claimed { claim, last })
     }
 
@@ -216,8 +225,8 @@ impl KafkaLedger {
         i32::try_from(self.partition).unwrap_or(i32::MAX)
     }
 
-    /// Makes the topic, or gives it more partitions, where ours is missing.
-    fn make_topic(&self) -> Result<(), Error> {
+    /// Makes the topic, or gives it more partitions, where ours is missing; returns the client that looked.
+    fn make_topic(&self) -> Result<Reader, Error> {
         let admin = Admin::open(&self.connection, &self.world)?;
         let is_shared = !self.topic.ends_with(&self.task);
         let first = if is_shared { PARTITIONS_FIRST } else { 1 };
@@ -226,7 +235,7 @@ impl KafkaLedger {
         if admin.create(&wanted)? <= self.partition {
             admin.grow(&self.topic, partitions)?;
         }
-        Ok(())
+        Ok(admin.into_reader())
     }
 
     fn newest(&self, reader: &Reader) -> Result<Option<Entry>, Error> {
@@ -235,15 +244,14 @@ impl KafkaLedger {
     }
 
     /// The newest entry, once all that was ever written to the partition is decided.
-    fn settled_entry(&self) -> Result<Option<Entry>, Error> {
+    fn settled_entry(&self, reader: &Reader) -> Result<Option<Entry>, Error> {
         let (clock, bell) = (Clock::system(), Bell::default());
-        let reader = Reader::open(&self.connection, &self.world)?;
         let until = clock.elapsed() + INIT_WITHIN;
         loop {
             let end = self.producer.end(&self.topic, self.partition())?;
             let (_, decided) = reader.bounds(&self.topic, self.partition())?;
             if decided >= end {
-                return self.newest(&reader);
+                return self.newest(reader);
             }
             if clock.elapsed() >= until {
                 return Err(Error::World(format!(
@@ -282,8 +290,8 @@ impl KafkaLedger {
 
 impl Ledger for KafkaLedger {
     fn claim(&mut self) -> Result<Claimed, Error> {
-        self.take_over()?;
-        self.sign()
+        let reader = self.take_over()?;
+        self.sign(&reader)
     }
 
     fn append(&mut self, record: &Record) -> Result<(), Error> {

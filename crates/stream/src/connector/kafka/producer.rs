@@ -9,16 +9,18 @@ use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
-use stdx::Clock;
+use stdx::{Bell, Clock};
 
 use super::connection::{Connection, Context, Role};
 use crate::{Error, World};
 
 /// How long a call of the client may block before its events are looked at: a refusal is among them.
 const STEP: Duration = Duration::from_millis(100);
-/// The shortest and the longest look at events while something is waited for.
-const POLL_SHORTEST: Duration = Duration::from_millis(1);
-const POLL_LONGEST: Duration = Duration::from_millis(10);
+/// How long the client is left alone before its events are looked at, at first and at most.
+const REST_FIRST: Duration = Duration::from_micros(500);
+const REST_LONGEST: Duration = Duration::from_millis(10);
+/// How long a partition's end is asked for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How long an open transaction is tried to be ended when its producer goes. The broker ends it later otherwise.
 const ABORT_WITHIN: Duration = Duration::from_secs(2);
 
@@ -111,6 +113,8 @@ pub(crate) struct Producer {
     inner: BaseProducer<Outbox>,
     context: Context,
     clock: Clock,
+    /// Never rung: it lets the thread sleep.
+    bell: Bell,
     /// The longest wait for deliveries.
     limit: Duration,
     /// The longest wait for the answer to a commit.
@@ -138,7 +142,15 @@ impl Producer {
         let inner = BaseProducer::from_config_and_context(&config, outbox)
             .map_err(|error| context.error("open a producer for", &error))?;
         // Real time: what is waited for is a real broker.
-        Ok(Self { inner, context, clock: Clock::system(), limit, commit_within: limit, in_transaction: false })
+        Ok(Self {
+            inner,
+            context,
+            clock: Clock::system(),
+            bell: Bell::default(),
+            limit,
+            commit_within: limit,
+            in_transaction: false,
+        })
     }
 
     /// Takes the transactional name over: who had it is fenced, and the transaction that it left open is ended.
@@ -175,7 +187,7 @@ impl Producer {
             };
             match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull) if self.clock.elapsed() < until => {
-                    self.inner.poll(POLL_SHORTEST);
+                    self.rest(REST_FIRST);
                     self.check("write to")?;
                     record = back;
                 }
@@ -198,14 +210,14 @@ impl Producer {
     /// Waits until all that was sent is delivered.
     pub(crate) fn deliver(&mut self) -> Result<(), Fault> {
         let until = self.clock.elapsed() + self.limit;
-        let mut step = POLL_SHORTEST;
+        let mut step = REST_FIRST;
         while self.inner.in_flight_count() > 0 {
-            self.inner.poll(step);
+            self.rest(step);
             self.check("write to")?;
             if self.clock.elapsed() >= until {
                 return Err(self.late("write to"));
             }
-            step = (step * 5 / 4).min(POLL_LONGEST);
+            step = (step * 5 / 4).min(REST_LONGEST);
         }
         self.check("write to")
     }
@@ -226,13 +238,30 @@ impl Producer {
 
     /// The offset behind the last message of a partition, committed or not.
     pub(crate) fn end(&self, topic: &str, partition: i32) -> Result<i64, Error> {
-        let found = self.inner.client().fetch_watermarks(topic, partition, super::reader::ANSWER_WITHIN);
-        found.map(|(_, end)| end).map_err(|error| self.context.error("look at", &error))
+        let until = self.clock.elapsed() + ANSWER_WITHIN;
+        loop {
+            let error = match self.inner.client().fetch_watermarks(topic, partition, STEP) {
+                Ok((_, end)) => return Ok(end),
+                Err(error) => error,
+            };
+            // A new partition has no leader at first.
+            self.rest(REST_LONGEST);
+            self.check("look at")?;
+            if self.clock.elapsed() >= until {
+                return Err(self.context.error("look at", &error));
+            }
+        }
     }
 
     /// The first message that was not delivered.
     pub(crate) fn undelivered(&self) -> Option<Undelivered> {
         self.inner.context().undelivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits, and looks at the client's events. Its own poll spins through the last millisecond of its time.
+    fn rest(&self, time: Duration) {
+        self.bell.wait(&self.clock, Some(self.clock.elapsed() + time));
+        self.inner.poll(Duration::ZERO);
     }
 
     fn check(&self, verb: &str) -> Result<(), Fault> {
@@ -252,7 +281,7 @@ impl Producer {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            self.inner.poll(POLL_SHORTEST);
+            self.rest(REST_FIRST);
             self.check(verb)?;
             let again = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
             if !again {
@@ -294,7 +323,7 @@ impl Drop for Producer {
         self.inner.purge(PurgeConfig::default().queue().inflight());
         let until = self.clock.elapsed() + ABORT_WITHIN;
         while self.inner.in_flight_count() > 0 && self.clock.elapsed() < until {
-            self.inner.poll(POLL_SHORTEST);
+            self.rest(REST_FIRST);
         }
         if let Err(error) = self.inner.abort_transaction(until.saturating_sub(self.clock.elapsed())) {
             tracing::debug!(%error, "a transaction was left open; the broker ends it");

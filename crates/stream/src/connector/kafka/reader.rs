@@ -15,7 +15,7 @@ use super::connection::{Connection, Context, Role};
 use crate::{Error, World};
 
 /// How long one request may take.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long an answer is asked for again.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a request may block before the client's events are looked at: a refusal is among them.
@@ -117,9 +117,8 @@ impl Reader {
             match self.consumer.poll(STEP) {
                 Some(Ok(message)) => {
                     let key = message.key().unwrap_or_default().to_vec();
-                    if let Some(value) = message.payload() {
-                        take(message.partition(), Found { key, value: value.to_vec() });
-                    }
+                    let found = message.payload().map(|value| Found { key, value: value.to_vec() });
+                    let _: Option<()> = found.map(|found| take(message.partition(), found));
                     until = self.clock.elapsed() + ANSWERS_WITHIN;
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(waiting.remove(&partition)),

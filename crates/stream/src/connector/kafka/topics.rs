@@ -109,7 +109,7 @@ impl Topics {
         let batch_bytes = self.batch_bytes(spec);
         let shared = self.lock();
         let largest = shared.there.values().map(|target| target.bytes_max).max().unwrap_or(0);
-        let largest = largest.max(RECORD_BYTES_MAX + (64 << 10)).min(1_000_000_000);
+        let largest = largest.clamp(RECORD_BYTES_MAX + (64 << 10), 1_000_000_000);
         let mut settings = vec![("batch.size", batch_bytes.to_string()), ("message.max.bytes", largest.to_string())];
         // Where a topic doesn't tell its limit, a batch of one message shows which message is too large.
         if shared.refused.values().any(|(times, _)| *times > 1) {

@@ -1,5 +1,6 @@
 //! The sink, its ledger and the stream's books on real Kafka.
 
+mod cost;
 mod delivery;
 mod fencing;
 

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use testkit::kafka::{Kafka, Tool};
 
 use super::{Home, batch, commit, record};
-use crate::connector::kafka::connection::{Login, SaslSpec, TlsSpec};
+use crate::connector::kafka::connection::{Login, SaslSpec, TlsSpec, Token};
 use crate::connector::kafka::{Compression, CreateSpec, Delivery, Names, Partitioner, TopicExpression, TopicSpec};
 use crate::{Error, ReasonCode, Sink};
 
@@ -72,7 +72,7 @@ fn keys_land_where_kafkas_own_producer_puts_them() {
     kafka.client().create(&ours, 7);
     kafka.client().create(&theirs, 7);
     let keys: Vec<String> = (0..60).map(|number| format!("key-{number}-{}", "ä€".repeat(number % 5))).collect();
-    let lines: String = keys.iter().map(|key| format!("{key}|x\n")).collect();
+    let lines = keys.join("|x\n") + "|x\n";
     let arguments = ["--bootstrap-server", kafka.brokers(), "--topic", &theirs];
     let parse = ["--property", "parse.key=true", "--property", "key.separator=|"];
     kafka.tool(Tool::PRODUCER).arguments(&[&arguments[..], &parse].concat()).input(lines).output();
@@ -226,4 +226,27 @@ fn a_missing_topic_is_named_and_a_wrong_password_is_told_quickly() {
     let error = home.try_open_for(columns.schema_ref(), "rows-0", "uid").err().unwrap();
     assert!(matches!(error, Error::Secret(_)), "{error:?}");
     assert!(clock.elapsed().as_secs() < 5, "{:?}", clock.elapsed());
+}
+
+#[test]
+fn a_token_opens_everything_that_is_needed() {
+    use base64::Engine as _;
+    let Some(kafka) = testkit::kafka::shared("a_token_opens_everything_that_is_needed", "kafka-secure") else { return };
+    let topic = kafka.topic("token");
+    let mut home = Home::new(&kafka, &topic);
+    let now = stdx::Clock::system().now().millis() / 1000;
+    let part = |json: serde_json::Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json.to_string());
+    let body = serde_json::json!({"sub": "headwater", "iat": now, "exp": now + 600});
+    let token = format!("{}.{}.", part(serde_json::json!({"alg": "none"})), part(body));
+    home.secrets = Arc::new(document::Secrets::new([("HEADWATER_SECRET_KAFKA_TOKEN".to_owned(), token)]));
+    let reference = serde_json::json!({"secret": {"name": "kafka", "key": "token"}});
+    let token = serde_json::from_value(reference).unwrap();
+    home.spec.brokers = Names::One(kafka.listener("oauth").to_owned());
+    home.spec.tls = Some(TlsSpec { ca: Some(kafka.file("ca")), ..TlsSpec::default() });
+    home.spec.sasl = Some(SaslSpec::Oauthbearer(Token { token }));
+    home.spec.create = Some(CreateSpec::default());
+    let columns = rows(&[("value", text([Some("x")]))]);
+    let (mut sink, claim) = claimed(&home, &columns);
+    commit(sink.as_mut(), &batch(columns), &record(claim, 1));
+    assert_eq!(values(&kafka, &topic).len(), 1);
 }

@@ -65,12 +65,12 @@ fn a_slow_claimant_disturbs_nobody() {
     let Some(kafka) = testkit::kafka::shared("a_slow_claimant_disturbs_nobody", "kafka") else { return };
     let (home, _) = home(&kafka, "slow");
     let (mut slow, mut quick) = (home.ledger("rows-0"), home.ledger("rows-0"));
-    slow.take_over().unwrap();
+    let reader = slow.take_over().unwrap();
     let claimed = quick.claim().unwrap();
     quick.append(&record(claimed.claim, 1)).unwrap();
     // It read nothing yet, and must not write what it would.
-    let answer = slow.sign();
-    assert!(matches!(answer, Err(Error::Fenced { .. } | Error::Kafka { .. })), "{answer:?}");
+    let answer = slow.sign(&reader);
+    assert!(matches!(answer, Err(Error::Fenced { .. })), "{answer:?}");
     quick.append(&record(claimed.claim, 2)).unwrap();
     let last = home.ledger("rows-0").claim().unwrap();
     assert_eq!((last.claim, last.last), (claimed.claim + 1, Some(record(claimed.claim, 2))));
@@ -157,19 +157,25 @@ fn a_commit_that_landed_without_an_answer_counts_once() {
 fn a_broker_that_stands_still_during_a_commit() {
     let Some(kafka) = Private::start("a_broker_that_stands_still_during_a_commit", "kafka") else { return };
     let (mut home, topic) = home(&kafka, "paused");
-    home.spec.transaction_timeout.0 = document::Duration::from_secs(3);
+    home.spec.transaction_timeout.0 = document::Duration::from_secs(5);
     let text = std::fs::read_to_string(kafka.folder().join("service.json")).unwrap();
     let state: serde_json::Value = serde_json::from_str(&text).unwrap();
     let process = state["parts"][0]["process"]["pid"].to_string();
     let signal = |name: &str| assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
     let mut expected: Vec<String> = Vec::new();
+    let mut rounds = 0;
     for (round, delay_ms) in [0_u32, 2, 4, 8].into_iter().enumerate() {
         let mut sink = home.open();
         let (ours, before) = claim(sink.as_mut());
         let before = before.unwrap_or(0);
         let first = i64::try_from(round).unwrap() * 10;
-        sink.write(&exercise::rows(first..first + 10)).unwrap();
-        sink.prepare(before + 1).unwrap();
+        let written = sink.write(&exercise::rows(first..first + 10)).and_then(|_| sink.prepare(before + 1));
+        if let Err(error) = written {
+            // On a busy machine the broker may not be awake yet: then the round is none.
+            assert!(matches!(error, Error::Kafka { .. }), "{error:?}");
+            continue;
+        }
+        rounds += 1;
         let next = record(ours, before + 1);
         let answer = std::thread::scope(|scope| {
             let append = scope.spawn(|| sink.ledger().unwrap().append(&next));
@@ -191,6 +197,7 @@ fn a_broker_that_stands_still_during_a_commit() {
         expected.sort();
         assert_eq!(found, expected, "rows and record are one, round {round}: {answer:?}");
     }
+    assert!(rounds > 0, "the broker was never ready for a round");
 }
 
 #[test]
