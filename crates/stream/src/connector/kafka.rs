@@ -26,6 +26,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::connection::{Connection, Context, Role};
 pub use self::connection::{Names, SaslSpec, TlsSpec};
 pub(crate) use self::ledger::{KafkaBooks, Place};
 pub(crate) use self::metadata::{partitions, starts, with_metadata};
