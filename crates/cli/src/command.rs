@@ -12,6 +12,7 @@ mod run;
 mod scale;
 mod schema;
 mod test;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -93,6 +94,7 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     Run(run::Run),
     Test(test::Test),
+    Verify(verify::Verify),
     Positions(positions::Positions),
     Quarantine(quarantine::Quarantine),
     Scale(scale::Scale),
@@ -111,6 +113,7 @@ pub(crate) fn act(command: Command, session: &mut Session) -> anyhow::Result<Exi
         Command::Plan(arguments) => plan::act(&arguments, session),
         Command::Run(arguments) => run::act(&arguments, session),
         Command::Test(arguments) => test::act(&arguments, session),
+        Command::Verify(arguments) => verify::act(&arguments, session),
         Command::Positions(arguments) => positions::act(&arguments, session),
         Command::Quarantine(arguments) => quarantine::act(&arguments, session),
         Command::Scale(arguments) => scale::act(&arguments, session),

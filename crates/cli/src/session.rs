@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) screen: Screen,
     pub(crate) settings: Settings,
     pub(crate) secrets: Arc<Secrets>,
+    /// The file of secrets, for processes that are started from here.
+    pub(crate) secrets_file: Option<PathBuf>,
     pub(crate) clock: Clock,
     /// What relative paths start from.
     pub(crate) folder: PathBuf,
@@ -49,7 +51,9 @@ impl Session {
             .build()
             .context("start the runtime")?;
         let folder = std::env::current_dir().context("find the current folder")?;
-        Ok(Session { screen, settings, secrets: Arc::new(secrets), clock: Clock::system(), folder, runtime })
+        let secrets_file = global.secrets.clone();
+        let (secrets, clock) = (Arc::new(secrets), Clock::system());
+        Ok(Session { screen, settings, secrets, secrets_file, clock, folder, runtime })
     }
 
     /// Where I/O runs.

@@ -35,6 +35,7 @@ mod run;
 mod spec;
 pub mod step;
 mod task;
+pub mod verify;
 
 pub use batch::{BadRow, Batch, Chunk, Ends, Input, Origin, Payload, Reason, ReasonCode, Rows};
 pub use connector::{Limit, OpenSink, OpenSource, Position, Read, Sink, Source, Token, World};

@@ -19,5 +19,6 @@ mod replay;
 mod run;
 mod support;
 mod verbs;
+mod verify;
 mod zombie;
 mod ztf;

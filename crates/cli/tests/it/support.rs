@@ -62,9 +62,21 @@ impl Place {
         Ran::of(self.command(arguments).output().unwrap())
     }
 
+    /// What a command did that was given more than arguments.
+    #[expect(clippy::unused_self, reason = "its files must outlive it")]
+    pub(crate) fn ran(&self, command: &mut Command) -> Ran {
+        Ran::of(command.output().unwrap())
+    }
+
     /// Starts a run that goes on, with its standard error at hand.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
-        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.started(&mut self.command(arguments))
+    }
+
+    /// Starts a command that was given more than arguments.
+    #[expect(clippy::unused_self, reason = "its files must outlive it")]
+    pub(crate) fn started(&self, command: &mut Command) -> Started {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Started { child, stderr }
     }

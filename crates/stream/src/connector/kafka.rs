@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::books::KafkaBooks;
 pub(crate) use self::columns::{told_by_origin, with_metadata};
+pub(crate) use self::connection::{Connection, Context, Role};
 pub use self::connection::{Names, SaslSpec, TlsSpec};
 pub(crate) use self::ledger::Place;
 pub(crate) use self::metadata::{partitions, starts};

@@ -110,7 +110,7 @@ impl SourceSpec {
     }
 
     /// The format of its messages; `None` where it makes columns by itself.
-    fn format(&self, kind: SourceKind<'_>, path: &str) -> Result<Option<Format>, Problem> {
+    pub(crate) fn format(&self, kind: SourceKind<'_>, path: &str) -> Result<Option<Format>, Problem> {
         let given = self.format.as_ref().map(FormatSpec::settings);
         match kind {
             SourceKind::Files(spec) => {
@@ -146,6 +146,15 @@ impl SinkSpec {
             self.blackhole.as_ref().map(|_| SinkKind::Blackhole),
         ];
         exactly_one(kinds, path, "`blackhole`, `files`, `kafka`, `stdout`")
+    }
+
+    /// The format that is written, where the connector writes one.
+    pub(crate) fn written(&self) -> Option<Format> {
+        match self.kind("").ok()? {
+            SinkKind::Files(_) => Some(self.format(Name::Parquet)),
+            SinkKind::Kafka(_) | SinkKind::Stdout => Some(self.format(Name::Json)),
+            SinkKind::Blackhole => None,
+        }
     }
 
     fn format(&self, default: Name) -> Format {
