@@ -15,4 +15,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(harness.HERE / "kafka"))
     import compare
 
-    compare.main(__doc__)
+    try:
+        compare.main(__doc__)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -34,7 +35,7 @@ class Bench:
         return self.filled[partitions, records]
 
     def start(self, name, source, sink, quick):
-        folder = harness.fresh("kafka")
+        folder = harness.fresh(self.broker.run)
         # Named after the output, which is new each time: what an earlier start recorded is not gone on with.
         names = (source, sink, f"{sink}-{name}")
         return group.Group(*peers.command(name, self.programs, self.broker.brokers, names, quick, folder), folder)
@@ -147,6 +148,7 @@ def main(words):
                 print(name, json.dumps(found), flush=True)
                 results = keep(name, found)
     finally:
+        shutil.rmtree(harness.CACHE / "work" / bench.broker.run, ignore_errors=True)
         bench.broker.close()
     table(results)
     goals(results)

@@ -15,7 +15,8 @@ WARM_UP = 999
 
 def produce(brokers, topic, partitions, arrived):
     """A message each 100 ms until one has come out, then the warm-up, then each rate; `auction` says which it is."""
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0, "acks": "all", "compression.type": "lz4"})
+    # Idempotence allows five requests in flight; without, each message would be a request of its own and fill the queues.
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0, "enable.idempotence": True, "compression.type": "lz4"})
     sent = 0
 
     def send(phase):

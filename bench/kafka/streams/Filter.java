@@ -24,6 +24,7 @@ public final class Filter {
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, words[3]);
         settings.put(StreamsConfig.STATE_DIR_CONFIG, words[6]);
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 100);
+        settings.put(StreamsConfig.consumerPrefix("session.timeout.ms"), 10_000);
         settings.put(
             StreamsConfig.PROCESSING_GUARANTEE_CONFIG,
             once ? StreamsConfig.EXACTLY_ONCE_V2 : StreamsConfig.AT_LEAST_ONCE);
