@@ -117,7 +117,7 @@ fn cut(bytes: Vec<u8>, format: &Format, path: &Path) -> Result<Chunk, Error> {
     }
     let ends = if cut.lines() { Ends::Lines } else { Ends::At { ends, bytes: true } };
     let origins = vec![(0, Origin { input: path.display().to_string().into(), offset: header as u64 })];
-    Ok(Chunk { bytes: body, ends, header: (header > 0).then_some(head), origins })
+    Ok(Chunk { bytes: body, ends, header: (header > 0).then_some(head), origins, beside: None })
 }
 
 fn decoded(chunk: &Chunk, format: &Format) -> Result<Vec<Row>, Error> {
