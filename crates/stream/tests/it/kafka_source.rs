@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stream::Error;
-use testkit::kafka::{self, Kafka, Record, Tool};
+use testkit::kafka::{self, Kafka, Private, Record, Tool};
 
 use crate::support::{Place, batch, encoded, named, quarantine, wait_until};
 
@@ -270,12 +270,12 @@ fn a_message_that_is_no_row_is_put_aside_and_others_see_where_we_are() {
 fn every_codec_is_read_and_a_long_message_comes_alone() {
     let Some(kafka) = kafka::shared("every_codec_is_read", "kafka") else { return };
     let (place, topic) = (Place::new(), kafka.topic("codecs"));
-    kafka.client().create_with(&topic, 1, &[("max.message.bytes", "12000000")]);
+    kafka.client().create_with(&topic, 1, &[("max.message.bytes", "3000000")]);
     for (number, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {
         let first = u64::try_from(number).unwrap() * 10;
-        let client = kafka.client().with("compression.type", codec).with("message.max.bytes", "12000000");
+        let client = kafka.client().with("compression.type", codec).with("message.max.bytes", "3000000");
         client.produce(&topic, &numbered(first..first + 9, 0));
-        client.produce(&topic, &[Record::of(format!("{{\"n\":{}{}}}", first + 9, " ".repeat(9_000_000))).partition(0)]);
+        client.produce(&topic, &[Record::of(format!("{{\"n\":{}{}}}", first + 9, " ".repeat(2_500_000))).partition(0)]);
     }
     let spec = format!("{}batch: {{bytes: 1MiB}}\n", spec(&kafka, &topic, ""));
     place.run(&spec).unwrap();
@@ -337,4 +337,38 @@ fn every_format_is_read_message_by_message() {
         let bad: Vec<u64> = quarantine(&plan).iter().map(|entry| entry.origin.offset).collect();
         assert_eq!(bad, [7, 9], "{name}");
     }
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_is_waited_for() {
+    let Some(kafka) = Private::start("a_broker_that_goes_and_comes_back", "kafka") else { return };
+    let (client, place, topic) = (kafka.client(), Place::new(), kafka.topic("away"));
+    client.create(&topic, 1);
+    client.produce(&topic, &numbered(0..3, 0));
+    let spec = spec(&kafka, &topic, "metadataEvery: 1s");
+    let running = place.start(place.plan(&spec), false);
+    wait_until("the first are read", || running.rows_in("events") == 3);
+    kafka.kill(1).back();
+    client.produce(&topic, &numbered(3..5, 0));
+    wait_until("what came after the broker did is read", || running.rows_in("events") == 5);
+    assert!(!running.has_ended());
+    running.drain();
+    assert_eq!(place.numbers("out"), (0..5).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_another() {
+    let Some(kafka) = kafka::shared("a_topic_that_is_made_anew", "kafka") else { return };
+    let (client, place, topic) = (kafka.client(), Place::new(), kafka.topic("anew"));
+    client.create(&topic, 1);
+    client.produce(&topic, &numbered(0..3, 0));
+    let spec = spec(&kafka, &topic, "");
+    place.run(&spec).unwrap();
+    let running = place.start(place.plan(&spec), false);
+    client.remove(&topic);
+    client.create(&topic, 1);
+    client.produce(&topic, &numbered([5], 0));
+    wait_until("the gap is noticed", || running.has_ended());
+    let error = running.end().unwrap_err();
+    assert!(matches!(&error, Error::Gap { ours: 3, first: 0, .. }), "{error}");
 }

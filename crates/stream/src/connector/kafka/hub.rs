@@ -62,7 +62,8 @@ impl Hub {
     /// The consumer, connected.
     pub(super) fn join(&self, open: &OpenSource) -> Result<Arc<Client>, Error> {
         let mut held = lock(&self.client);
-        if let Some(client) = held.upgrade() {
+        // One that failed may live on in tasks that haven't noticed yet.
+        if let Some(client) = held.upgrade().filter(|client| client.check().is_ok()) {
             return Ok(client);
         }
         let pool = &open.world.pool;

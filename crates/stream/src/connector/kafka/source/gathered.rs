@@ -107,3 +107,46 @@ impl<'a> Gathered<'a> {
         Ok(Some(Read::Chunk(Chunk { bytes, ends, header: None, origins: self.origins, beside })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+    use rdkafka::message::OwnedMessage;
+
+    use super::*;
+
+    fn message(offset: i64, payload: Option<&[u8]>) -> OwnedMessage {
+        OwnedMessage::new(payload.map(<[u8]>::to_vec), None, "t".into(), Timestamp::NotAvailable, 0, offset, None)
+    }
+
+    fn gathered(rows: usize, bytes: usize) -> Gathered<'static> {
+        Gathered::new("t-0".into(), Limit { rows, bytes }, false, None)
+    }
+
+    #[test]
+    fn a_gap_in_the_offsets_begins_a_run() {
+        let mut some = gathered(100, 100);
+        // 5 is behind us already, 8 has no value, 9 and 10 are marks of a transaction.
+        for (offset, payload) in [(5, Some("x")), (6, Some("a")), (7, Some("b")), (8, None), (11, Some("c"))] {
+            let taken = some.take(&message(offset, payload.map(str::as_bytes)), 6, None);
+            assert_eq!(taken, Taken::Until(offset + 1));
+        }
+        let Some(Read::Chunk(chunk)) = some.finish().unwrap() else { panic!("no chunk") };
+        assert_eq!(&chunk.bytes[..], b"abc");
+        let starts: Vec<(u32, u64)> = chunk.origins.iter().map(|(first, origin)| (*first, origin.offset)).collect();
+        assert_eq!(starts, [(0, 6), (2, 11)]);
+        assert_eq!(chunk.origin(1, &chunk.ranges()).offset, 7);
+    }
+
+    #[test]
+    fn a_message_past_the_limit_comes_alone_and_one_past_the_end_not_at_all() {
+        let mut some = gathered(100, 4);
+        assert_eq!(some.take(&message(0, Some(b"abc")), 0, None), Taken::Until(1));
+        assert_eq!(some.take(&message(1, Some(b"longer")), 1, None), Taken::Later);
+        let mut alone = gathered(100, 4);
+        assert_eq!(alone.take(&message(1, Some(b"longer")), 1, None), Taken::Until(2));
+        assert!(alone.is_full());
+        let end = End { offset: 2, is_there: true };
+        assert_eq!(gathered(1, 1).take(&message(3, Some(b"a")), 2, Some(end)), Taken::Past);
+    }
+}
