@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use stdx::{Bell, Chain, Level, Stop};
 
+use crate::Error;
 use crate::connector::kafka;
 use crate::plan::TaskPlan;
 use crate::run::Control;
 use crate::task::{self, Context, TaskEnd};
-use crate::{Error, Plan};
 
 /// How often in a row a task may be taken from a container that it belongs to, before that is an error: two processes
 /// then run as the same container.
@@ -72,31 +73,36 @@ struct Container<'scope, 'env> {
     earlier_commit_at: Option<i64>,
 }
 
-impl<'scope> Container<'scope, '_> {
+impl Container<'_, '_> {
     fn run(mut self) -> Result<Option<i64>, Error> {
-        let clock = self.context.world.clock.clone();
         let every = self.may_change().then_some(self.context.plan.metadata_every);
-        let mut is_first = true;
+        self.share_out()?;
         loop {
-            if self.is_on() {
-                if !is_first {
-                    self.look();
-                }
-                is_first = false;
-                self.share_out()?;
-            }
-            let next = every.map(|every| clock.elapsed() + every);
-            while !self.running.is_empty() || (self.is_on() && self.waits_for_more()) {
-                let rang = self.bell.wait(&clock, next.filter(|_| self.is_on()));
-                self.reap();
-                if !rang {
-                    break;
-                }
-            }
-            if self.running.is_empty() && !(self.is_on() && self.waits_for_more()) {
+            self.wait(every);
+            if !self.is_waiting() {
                 return self.failure.map_or(Ok(self.earlier_commit_at), Err);
             }
+            if self.is_on() {
+                self.look();
+                self.share_out()?;
+            }
         }
+    }
+
+    /// Takes the ends of tasks until the next look, or until there is nothing to wait for.
+    fn wait(&mut self, every: Option<Duration>) {
+        let clock = self.context.world.clock.clone();
+        let next = every.map(|every| clock.elapsed() + every);
+        let mut rang = true;
+        while rang && self.is_waiting() {
+            rang = self.bell.wait(&clock, next.filter(|_| self.is_on()));
+            self.reap();
+        }
+    }
+
+    /// Whether a task runs, or may still come.
+    fn is_waiting(&self) -> bool {
+        !self.running.is_empty() || (self.is_on() && self.waits_for_more())
     }
 
     /// Whether tasks may still begin.
@@ -134,18 +140,21 @@ impl<'scope> Container<'scope, '_> {
         for (number, source) in plan.sources.iter().enumerate() {
             let Some(spec) = &source.partitioned else { continue };
             match kafka::partitions(spec, &self.context.world) {
-                Ok(topics) => {
-                    let now = topics.values().copied().max().unwrap_or(0);
-                    let known = self.shards.entry(number).or_insert(source.shards);
-                    if now > *known {
-                        tracing::info!(source = %source.name, before = *known, now, "new partitions");
-                        *known = now;
-                    }
-                }
+                Ok(topics) => self.grow(number, topics.values().copied().max().unwrap_or(0)),
                 Err(error) => {
-                    tracing::warn!(source = %source.name, error = %Chain(&error), "partitions can't be seen now")
+                    tracing::warn!(source = %source.name, error = %Chain(&error), "partitions can't be seen now");
                 }
             }
+        }
+    }
+
+    /// Notes that a source has so many partitions now. They never become fewer.
+    fn grow(&mut self, source: usize, now: u32) {
+        let planned = &self.context.plan.sources[source];
+        let known = self.shards.entry(source).or_insert(planned.shards);
+        if now > *known {
+            tracing::info!(source = %planned.name, before = *known, now, "new partitions");
+            *known = now;
         }
     }
 
@@ -209,22 +218,20 @@ impl<'scope> Container<'scope, '_> {
                 Ok(end) => {
                     self.earlier_commit_at = self.earlier_commit_at.max(end.earlier_commit_at);
                     self.taken.remove(&name);
-                    if !was_asked {
-                        self.ended.insert(name);
-                    }
+                    self.ended.extend((!was_asked).then_some(name));
                 }
-                Err(error) => self.failed(name, error),
+                Err(error) => self.failed(&name, error),
             }
         }
     }
 
     /// A task that moved, or is still held by whom it moves from, is looked at again; any other failure ends the stream.
-    fn failed(&mut self, name: String, error: Error) {
+    fn failed(&mut self, name: &str, error: Error) {
         let moves = self.context.is_shared
             && match error {
                 Error::Moved { .. } => true,
                 Error::Held { .. } | Error::Fenced { .. } => {
-                    let taken = self.taken.entry(name.clone()).or_default();
+                    let taken = self.taken.entry(name.to_owned()).or_default();
                     *taken += u32::from(matches!(error, Error::Fenced { .. }));
                     *taken <= TAKEN_MAX
                 }
@@ -259,10 +266,4 @@ fn joined(thread: ScopedJoinHandle<'_, Result<TaskEnd, Error>>) -> Result<TaskEn
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
         Err(Error::House(format!("a task panicked: {}", words.unwrap_or_default())))
     })
-}
-
-/// Where each task of `plan` runs, for people: the number of the container by the task's name.
-pub(crate) fn places(plan: &Plan, containers: u32) -> BTreeMap<String, u32> {
-    let tasks = plan.tasks_of(|number| plan.sources[number].shards).into_iter();
-    tasks.map(|(number, task)| (task.name, number % containers.max(1))).collect()
 }

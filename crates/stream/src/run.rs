@@ -94,9 +94,9 @@ fn stream_record(plan: &Plan, books: &dyn Books, control: &Control, world: &Worl
         }
     }
     if is_first {
-        books.create_stream(&record)?
+        books.create_stream(&record)?;
     } else {
-        books.write_stream(&record)?
+        books.write_stream(&record)?;
     }
     // Another process may have been first: what is there now counts.
     Ok(books.stream()?.unwrap_or(record))

@@ -129,7 +129,7 @@ fn act_show(show: &Show, session: &mut Session) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if tasks.is_empty() {
-        session.screen.note(&format!("{label} has not run: there is no ledger in {}", home));
+        session.screen.note(&format!("{label} has not run: there is no ledger in {home}"));
         return Ok(Exit::Done);
     }
     let mut rows = vec![["TASK", "SOURCE", "COMMITTED", "POSITION"].map(str::to_owned).to_vec()];

@@ -133,13 +133,13 @@ pub(crate) struct Connection {
 
 impl SourceSpec {
     pub(crate) fn connection(&self) -> Connection {
-        Connection::new(&self.brokers, &self.tls, &self.sasl, &self.properties)
+        Connection::new(&self.brokers, self.tls.as_ref(), self.sasl.as_ref(), &self.properties)
     }
 }
 
 impl SinkSpec {
     pub(crate) fn connection(&self) -> Connection {
-        Connection::new(&self.brokers, &self.tls, &self.sasl, &self.properties)
+        Connection::new(&self.brokers, self.tls.as_ref(), self.sasl.as_ref(), &self.properties)
     }
 
     /// What of the settings is the sink's own.
@@ -198,13 +198,13 @@ const OWNED: [(&str, &str); 27] = [
 impl Connection {
     fn new(
         brokers: &Names,
-        tls: &Option<TlsSpec>,
-        sasl: &Option<SaslSpec>,
+        tls: Option<&TlsSpec>,
+        sasl: Option<&SaslSpec>,
         properties: &BTreeMap<String, String>,
     ) -> Self {
         let each = brokers.as_slice().iter().flat_map(|names| names.split(','));
         let brokers = each.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
-        Self { brokers, tls: tls.clone(), sasl: sasl.clone(), properties: properties.clone() }
+        Self { brokers, tls: tls.cloned(), sasl: sasl.cloned(), properties: properties.clone() }
     }
 
     /// The brokers, for people.
@@ -212,13 +212,8 @@ impl Connection {
         self.brokers.join(",")
     }
 
-    /// Whether `other` is the same cluster, as far as the document tells.
-    pub(crate) fn is_same_cluster(&self, other: &Self) -> bool {
-        self.brokers == other.brokers
-    }
-
-    /// Whether clients show a token.
-    pub(crate) fn has_token(&self) -> bool {
+    /// Whether we show a token.
+    pub(crate) const fn has_token(&self) -> bool {
         matches!(self.sasl, Some(SaslSpec::Oauthbearer(_)))
     }
 

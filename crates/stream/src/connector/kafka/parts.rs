@@ -28,17 +28,17 @@ pub(crate) fn look(
     let nothing = crate::Chunk::single(bytes::Bytes::new(), crate::Origin { input: "none".into(), offset: 0 });
     let schema = match format.infer(&world.folder, &nothing) {
         Ok(schema) if !schema.fields().is_empty() => schema,
-        _ => match sample::sample(spec, &partitions, limit, world)? {
-            Some(chunk) => format.infer(&world.folder, &chunk)?,
-            None => {
+        _ => {
+            let Some(chunk) = sample::sample(spec, &partitions, limit, world)? else {
                 let problem =
                     Problem::at(format!("{path}.format")).found("no schema, and no message to infer one from");
                 return Err(problem
                     .expected("the columns of the rows")
                     .hint("format: {json: {schema: {columns: {id: int64, text: string}}}}, or `format: text`")
                     .into());
-            }
-        },
+            };
+            format.infer(&world.folder, &chunk)?
+        }
     };
     Ok(SourceFacts { schema: Some(schema), partitions, ..SourceFacts::default() })
 }
