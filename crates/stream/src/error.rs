@@ -106,6 +106,16 @@ pub enum Error {
         /// The offset behind the last there is.
         end: i64,
     },
+    /// A topic that the document names isn't there.
+    #[error("there is no topic `{topic}` at {brokers}{}", near.as_ref().map(|near| format!(", did you mean `{near}`?")).unwrap_or_default())]
+    NoTopic {
+        /// The topic.
+        topic: String,
+        /// The brokers that the document names.
+        brokers: String,
+        /// A topic that is there and whose name is like it.
+        near: Option<String>,
+    },
     /// The world is not as the plan needs it.
     #[error("{0}")]
     World(String),
@@ -169,7 +179,7 @@ impl Error {
                 source.kind(),
                 StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | NotADirectory
             ),
-            Self::World(_) | Self::Kafka { .. } => false,
+            Self::World(_) | Self::Kafka { .. } | Self::NoTopic { .. } => false,
             _ => true,
         }
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use document::{Input, Problem, Secrets, Settings};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use stdx::{Bell, Clock, Level, Stop, Timestamp};
+use stdx::{Chain, Bell, Clock, Level, Stop, Timestamp};
 use stream::format::{Format, FormatSpec};
 use stream::quarantine::Entry;
 use stream::{Chunk, Control, Ends, Error, Origin, Plan, Pool, Report, Stream, StreamMeter, World};
@@ -67,8 +67,9 @@ impl Place {
         let stream = stream(spec);
         let forget: Vec<String> = forget.iter().map(|name| (*name).to_owned()).collect();
         let facts = stream::facts(&stream, &forget, &self.world()).map_err(|unseen| {
-            assert!(unseen.failures.is_empty(), "{unseen:?}");
-            unseen.problems
+            // What the world refused, in the words that a person sees.
+            let failures = unseen.failures.iter().map(|error| Problem::at("world").found(Chain(error).to_string()));
+            unseen.problems.into_iter().chain(failures).collect::<Vec<_>>()
         })?;
         stream::plan(&stream, &facts)
     }

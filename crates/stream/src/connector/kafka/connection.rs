@@ -454,6 +454,11 @@ impl Context {
     }
 
     /// A failure in our own words.
+    /// The brokers that the document names.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     pub(crate) fn failed(&self, verb: &str, reason: String) -> Error {
         Error::Kafka { verb: verb.to_owned(), brokers: self.brokers.to_string(), reason }
     }

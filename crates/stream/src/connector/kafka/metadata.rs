@@ -102,8 +102,8 @@ fn count(client: &Client, name: &str) -> Result<u32, Error> {
         (_, None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)) => {
             let all = client.ask(verb, all_topics).unwrap_or_default();
             let near = document::nearest(name, all.keys().map(String::as_str));
-            let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
-            Err(client.context().failed(verb, format!("there is no topic `{name}`{near}")))
+            let (topic, near) = (name.to_owned(), near.map(str::to_owned));
+            Err(Error::NoTopic { topic, brokers: client.context().brokers().to_owned(), near })
         }
         (_, Some(code)) => Err(client.context().failed(verb, format!("topic `{name}`: {}", KafkaError::Global(code)))),
     }

@@ -23,7 +23,15 @@ pub(crate) fn look(
     limit: Limit,
     world: &World,
 ) -> Result<SourceFacts, Unseen> {
-    let partitions = metadata::partitions(spec, world)?;
+    let partitions = metadata::partitions(spec, world).map_err(|error| match error {
+        crate::Error::NoTopic { .. } => Unseen::from(
+            Problem::at(format!("{path}.kafka.topics"))
+                .found(error.to_string())
+                .expected("topics that are there")
+                .hint("make the topic first, or name it by a regular expression: `^name$` waits for it"),
+        ),
+        error => error.into(),
+    })?;
     // A schema that is given needs no look at messages.
     let nothing = crate::Chunk::single(bytes::Bytes::new(), crate::Origin { input: "none".into(), offset: 0 });
     let schema = match format.infer(&world.folder, &nothing) {
