@@ -21,7 +21,7 @@ use stdx::{Bell, Clock};
 
 pub use kind::{SinkKind, SinkSpec, SourceKind, SourceSpec};
 pub(crate) use kind::{
-    SinkParts, SourceParts, folder_of, full_schema, hosted, look, plan_sink, plan_source, sink_problems,
+    SinkParts, SourceParts, folder_of, full_schema, hosted, implied, look, plan_sink, plan_source, sink_problems,
     source_problems,
 };
 

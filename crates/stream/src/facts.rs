@@ -63,6 +63,9 @@ pub struct LedgerFacts {
     /// Other homes that the document implies and that hold a ledger of this stream.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<PathBuf>,
+    /// The topics of such a ledger in a cluster that the document names. Looked for only when there is no record at home.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere_in_kafka: Vec<String>,
 }
 
 /// Why there are no facts: what is wrong with the document, and how the world failed where it was looked at.
@@ -123,16 +126,17 @@ impl From<Error> for Unseen {
 pub fn homes(stream: &Stream, folder: &std::path::Path) -> Vec<Home> {
     let spec = &stream.spec;
     let home = |path: PathBuf| Home::local(path, &stream.namespace, &stream.name);
+    let in_kafka = |place| Home { kafka: Some(place), ..home(folder.join(".headwater")) };
     // A sink whose transactions hold the record is the ledger's home, whatever else there is.
-    if let Some(place) = spec.sinks.values().find_map(|sink| connector::hosted(sink, stream)) {
-        return vec![Home { kafka: Some(place), ..home(folder.join(".headwater")) }];
-    }
+    let hosted = spec.sinks.values().find_map(|sink| connector::hosted(sink, stream)).map(in_kafka);
     let given = spec.commit.url.as_deref().map(|url| connector::files::local_folder(url, folder));
     let beside =
         spec.sinks.values().filter_map(|sink| connector::folder_of(sink, folder)).map(|url| url.join("_headwater"));
+    let local = given.into_iter().chain(beside).chain([folder.join(".headwater")]).map(home);
+    let implied = connector::implied(stream).into_iter().map(in_kafka);
     let mut homes = IndexMap::new();
-    for path in given.into_iter().chain(beside).chain([folder.join(".headwater")]) {
-        homes.entry(path.clone()).or_insert_with(|| home(path));
+    for home in hosted.into_iter().chain(local).chain(implied) {
+        homes.entry(home.to_string()).or_insert(home);
     }
     homes.into_values().collect()
 }
@@ -163,12 +167,18 @@ pub fn facts(stream: &Stream, forget: &[String], world: &World) -> Result<Facts,
 fn look_at_ledger(stream: &Stream, world: &World) -> Result<LedgerFacts, Error> {
     let homes = homes(stream, &world.folder);
     let Some((home, others)) = homes.split_first() else { return Ok(LedgerFacts::default()) };
-    let mut elsewhere = Vec::new();
+    let books = home.open(world)?;
+    let record = books.stream()?;
+    let (mut elsewhere, mut elsewhere_in_kafka) = (Vec::new(), Vec::new());
     for other in others {
-        if other.open(world)?.stream()?.is_some() {
-            elsewhere.push(other.folder());
+        // A stream that goes on needs no question to another cluster.
+        if (record.is_some() && other.kafka.is_some()) || !other.open(world)?.is_there()? {
+            continue;
+        }
+        match other.kafka {
+            Some(_) => elsewhere_in_kafka.push(other.to_string()),
+            None => elsewhere.push(other.folder()),
         }
     }
-    let books = home.open(world)?;
-    Ok(LedgerFacts { stream: books.stream()?, records: books.records()?, elsewhere })
+    Ok(LedgerFacts { stream: record, records: books.records()?, elsewhere, elsewhere_in_kafka })
 }

@@ -90,6 +90,11 @@ pub trait Books: Send + Sync {
     /// The stream's record, if the stream was ever started from here.
     fn stream(&self) -> Result<Option<StreamRecord>, Error>;
 
+    /// Whether the stream was ever started from here, also asked of places that we may not be allowed to look at.
+    fn is_there(&self) -> Result<bool, Error> {
+        Ok(self.stream()?.is_some())
+    }
+
     /// Writes the stream's first record, unless another process was first.
     fn create_stream(&self, record: &StreamRecord) -> Result<(), Error>;
 

@@ -10,6 +10,7 @@ mod disk_full;
 mod drain;
 mod edna;
 mod import;
+mod kafka;
 mod memory;
 mod operate;
 mod outputs;

@@ -34,7 +34,12 @@ impl Place {
 
     /// Writes `stream.yaml`: the stream `test` with a spec.
     pub(crate) fn document(&self, spec: &str) {
-        let mut text = "apiVersion: headwater.dev/v1alpha1\nkind: Stream\nmetadata: {name: test}\nspec:\n".to_owned();
+        self.document_of("test", spec);
+    }
+
+    /// Writes `stream.yaml`: a stream with a name and a spec.
+    pub(crate) fn document_of(&self, name: &str, spec: &str) {
+        let mut text = format!("apiVersion: headwater.dev/v1alpha1\nkind: Stream\nmetadata: {{name: {name}}}\nspec:\n");
         for line in spec.lines() {
             text.push_str("  ");
             text.push_str(line);

@@ -524,5 +524,23 @@ pub(crate) fn folder_of(sink: &SinkSpec, folder: &Path) -> Option<PathBuf> {
 /// The ledger that a sink hosts, where it does.
 pub(crate) fn hosted(sink: &SinkSpec, stream: &Stream) -> Option<kafka::Place> {
     let kafka = sink.kafka.as_ref().filter(|kafka| kafka.delivery == kafka::Delivery::ExactlyOnce)?;
-    Some(kafka::Place { sink: kafka.clone(), stream: format!("{}.{}", stream.namespace, stream.name) })
+    Some(kafka::Place { sink: kafka.clone(), stream: full_name(stream) })
+}
+
+/// The ledgers that the stream's clusters may hold, whether or not a sink hosts one now.
+pub(crate) fn implied(stream: &Stream) -> Vec<kafka::Place> {
+    let sinks = stream.spec.sinks.values().filter_map(|sink| sink.kafka.clone());
+    let sources = stream.spec.sources.values().filter_map(|source| source.kafka.as_ref());
+    let beside = sources.map(|source| kafka::SinkSpec {
+        brokers: source.brokers.clone(),
+        tls: source.tls.clone(),
+        sasl: source.sasl.clone(),
+        properties: source.properties.clone(),
+        ..kafka::SinkSpec::default()
+    });
+    sinks.chain(beside).map(|sink| kafka::Place { sink, stream: full_name(stream) }).collect()
+}
+
+fn full_name(stream: &Stream) -> String {
+    format!("{}.{}", stream.namespace, stream.name)
 }

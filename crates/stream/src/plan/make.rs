@@ -394,22 +394,30 @@ fn check_gone_sources(stream: &Stream, facts: &Facts, problems: &mut Vec<Problem
     }
 }
 
+/// Ledgers where the document doesn't say that the ledger is: without them the stream would read everything again.
+fn left_behind(stream: &Stream, facts: &Facts) -> Vec<Problem> {
+    let is_hosted = stream.spec.sinks.values().any(|sink| connector::hosted(sink, stream).is_some());
+    let at = if is_hosted { "spec.sinks" } else { "spec.commit.url" };
+    let folders = facts.ledger.elsewhere.iter().map(|other| {
+        let url = format!("set `commit.url: {}`", other.ancestors().nth(2).unwrap_or(other).display());
+        let back = if is_hosted { format!("write with `delivery: atLeastOnce` and {url}") } else { url };
+        (at, other.display().to_string(), back)
+    });
+    let topics = facts.ledger.elsewhere_in_kafka.iter().map(|other| {
+        ("spec.sinks", other.clone(), "write to that cluster with `delivery: exactlyOnce` as before".to_owned())
+    });
+    let problem = |(at, other, back): (&str, String, String)| {
+        Problem::at(at)
+            .found(format!("a ledger of this stream in {other}"))
+            .expected("the ledger where the document says it is")
+            .hint(format!("{back} to go on from there, or start over with `headwater run --fresh`"))
+    };
+    folders.chain(topics).map(problem).collect()
+}
+
 /// What the ledger says that the document contradicts.
 fn check_earlier_runs(stream: &Stream, facts: &Facts, sources: &[PlannedSource], problems: &mut Vec<Problem>) {
-    let Some(record) = &facts.ledger.stream else {
-        for other in &facts.ledger.elsewhere {
-            problems.push(
-                Problem::at("spec.commit.url")
-                    .found(format!("a ledger of this stream in {}", other.display()))
-                    .expected("the ledger where the document says it is")
-                    .hint(format!(
-                        "set `commit.url: {}` to go on from there, or start over with `headwater run --fresh`",
-                        other.ancestors().nth(2).unwrap_or(other).display()
-                    )),
-            );
-        }
-        return;
-    };
+    let Some(record) = &facts.ledger.stream else { return problems.extend(left_behind(stream, facts)) };
     check_gone_sources(stream, facts, problems);
     for source in sources {
         // Partitions are the cluster's, and may become more; shards are ours.

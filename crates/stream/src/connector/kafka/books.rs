@@ -93,6 +93,11 @@ impl Books for KafkaBooks {
         Ok(self.newest()?.filter(|newest| !newest.ended).map(|newest| newest.record))
     }
 
+    fn is_there(&self) -> Result<bool, Error> {
+        // Who may not see a topic has no ledger in it: sources of a cluster are often all that we may see.
+        Ok(self.reader()?.may_see(&self.place.topic())? && self.stream()?.is_some())
+    }
+
     fn create_stream(&self, record: &StreamRecord) -> Result<(), Error> {
         let mut record = record.clone();
         if let Some(newest) = self.newest()? {
@@ -130,6 +135,9 @@ impl Books for KafkaBooks {
     }
 
     fn put_aside(&self, _: &str) -> Result<Option<String>, Error> {
+        if !self.is_there()? {
+            return Ok(None);
+        }
         let Some(mut record) = self.stream()? else { return Ok(None) };
         record.generation += 1;
         let (uid, place) = (record.uid.clone(), &self.place);

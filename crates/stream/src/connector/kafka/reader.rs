@@ -57,6 +57,14 @@ impl Reader {
         }
     }
 
+    /// Whether the cluster tells us of a topic, be it that there is none.
+    pub(crate) fn may_see(&self, topic: &str) -> Result<bool, Error> {
+        let metadata = self.ask(|step| self.consumer.fetch_metadata(Some(topic), step))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let code = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+        Ok(code != Some(RDKafkaErrorCode::TopicAuthorizationFailed))
+    }
+
     /// The topics that begin with `prefix`, and their partitions.
     pub(crate) fn topics(&self, prefix: &str) -> Result<BTreeMap<String, u32>, Error> {
         let metadata = self.ask(|step| self.consumer.fetch_metadata(None, step))?;

@@ -1,0 +1,61 @@
+//! A process that was stopped, and another that took its tasks over: the first learns of it and does no harm.
+
+use std::time::Duration;
+
+use super::feed::{assert_exactly, assert_in_order, assert_nothing_twice, rows};
+use super::stage::{Stage, until_commits};
+use crate::outputs;
+use crate::process::{draw, given, pause};
+
+const SPEC: &str = "
+sources:
+  rows:
+    kafka: {brokers: BROKERS, topics: INPUT}
+    format: {json: {schema: {columns: {id: int64, key: string}}}}
+sinks:
+  copy:
+    from: rows
+    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 4}}
+    format: json
+  saved: {from: rows, files: {url: out, roll: {rows: 500}}, format: {parquet: {}}}
+commit: {every: 100ms}
+batch: {rows: 64}
+";
+
+#[test]
+fn who_was_taken_over_while_it_was_stopped_ends_and_says_so() {
+    let test = "who was taken over while it was stopped ends and says so";
+    let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
+    let mut draw = draw();
+    let rounds = given("HEADWATER_KAFKA_ROUNDS").unwrap_or(3);
+    let stage = Stage::new(&kafka, "zombie", 3);
+    stage.document(SPEC);
+    let feeding = stage.feed(&stage.input, 3).go_on(300);
+    let mut first = stage.run();
+    for _ in 0..rounds {
+        until_commits(&mut first, draw.usize(1..8));
+        pause(Duration::from_millis(draw.u64(..150)));
+        first.signal("STOP");
+        let mut heir = stage.run();
+        until_commits(&mut heir, draw.usize(1..8));
+        pause(Duration::from_millis(draw.u64(..150)));
+        let heir_dies = draw.bool();
+        if heir_dies {
+            heir.kill();
+        }
+        first.signal("CONT");
+        assert_eq!(first.code(), 1, "{}", first.err());
+        assert!(first.err().contains("was taken over: our claim is"), "{}", first.err());
+        assert_nothing_twice(&rows(&stage.client, &stage.output));
+        first = if heir_dies { stage.run() } else { heir };
+    }
+    until_commits(&mut first, 1);
+    let feed = feeding.stop();
+    first.signal("TERM");
+    first.succeed();
+    stage.drain();
+    let rows = rows(&stage.client, &stage.output);
+    assert_exactly(&rows, feed.rows);
+    assert_in_order(&rows);
+    outputs::assert_exactly(&stage.place.path("out"), feed.rows);
+}
