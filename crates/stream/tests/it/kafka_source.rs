@@ -207,10 +207,7 @@ fn a_pattern_finds_topics_and_a_name_that_is_not_there_is_told() {
     assert_eq!(place.numbers("out"), [1, 2]);
     let problems = Place::new().try_plan(&spec_of(&one[1..]), &[]).err().unwrap();
     let words = problems[0].to_string();
-    assert!(
-        words.contains(&format!("no topic `{}`", &one[1..])) && words.contains(kafka.brokers()),
-        "{words}"
-    );
+    assert!(words.contains(&format!("no topic `{}`", &one[1..])) && words.contains(kafka.brokers()), "{words}");
     assert!(words.contains(&format!("did you mean `{one}`?")), "{words}");
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use document::{Input, Problem, Secrets, Settings};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use stdx::{Chain, Bell, Clock, Level, Stop, Timestamp};
+use stdx::{Bell, Chain, Clock, Level, Stop, Timestamp};
 use stream::format::{Format, FormatSpec};
 use stream::quarantine::Entry;
 use stream::{Chunk, Control, Ends, Error, Origin, Plan, Pool, Report, Stream, StreamMeter, World};

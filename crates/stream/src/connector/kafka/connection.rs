@@ -453,12 +453,12 @@ impl Context {
         self.refusal().unwrap_or_else(|| self.failed(verb, reason))
     }
 
-    /// A failure in our own words.
     /// The brokers that the document names.
     pub(crate) fn brokers(&self) -> &str {
         &self.brokers
     }
 
+    /// A failure in our own words.
     pub(crate) fn failed(&self, verb: &str, reason: String) -> Error {
         Error::Kafka { verb: verb.to_owned(), brokers: self.brokers.to_string(), reason }
     }
