@@ -42,18 +42,23 @@ class Broker:
 
     def __init__(self, run):
         self.brokers, self.run = address(), run
-        self.admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
+        self.admin = self.client()
         try:
             self.admin.list_topics(timeout=10)
         except KafkaException:
             raise SystemExit(f"no broker answers at {self.brokers}: cargo xtask services up kafka") from None
         self.count = 0
 
+    def client(self):
+        return AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
+
     def topic(self, what, partitions):
         """A new topic."""
         self.count += 1
         name = f"{self.run}-{self.count}-{what}"
         self.admin.create_topics([NewTopic(name, partitions)])[name].result(30)
+        # A client that saw a topic of many partitions go never finds the leaders of the next.
+        self.admin = self.client()
         return name
 
     def ours(self, names):
