@@ -51,9 +51,12 @@ fn positions_are_shown_set_and_reset_and_a_stream_begins_anew() {
     let mut shown = positions(&stage, &["show", "--output", "json"]);
     shown.succeed();
     let shown: Value = serde_json::from_str(&shown.out()).unwrap();
-    let found: BTreeMap<&str, &Value> = shown.as_array().unwrap().iter().map(|task| {
-        (task["task"].as_str().unwrap(), &task["positions"]["rows"][&stage.input])
-    }).collect();
+    let found: BTreeMap<&str, &Value> = shown
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| (task["task"].as_str().unwrap(), &task["positions"]["rows"][&stage.input]))
+        .collect();
     assert_eq!(found, BTreeMap::from([("rows-0", &json!(ends[0])), ("rows-1", &json!(ends[1]))]), "{shown}");
 
     // The last seven rows of one partition come out again.

@@ -44,7 +44,8 @@ fn every_post_of_a_stream_over_http_reaches_the_topic() {
     // A name of its own: the records of a stream are found by it.
     place.write("posts.yaml", example.replace("name: twitter-to-kafka", &format!("name: {topic}")));
     place.write("secrets.yaml", "twitter: {token: its-secret}\n");
-    let words = [format!("url={}", server.url("/stream")), format!("brokers={}", kafka.brokers()), format!("topic={topic}")];
+    let words =
+        [format!("url={}", server.url("/stream")), format!("brokers={}", kafka.brokers()), format!("topic={topic}")];
     let set = words.iter().flat_map(|word| ["--set", word.as_str()]);
     let arguments: Vec<&str> = ["run", "posts.yaml", "--secrets", "secrets.yaml"].into_iter().chain(set).collect();
     let mut process = place.start(&arguments);
@@ -53,7 +54,8 @@ fn every_post_of_a_stream_over_http_reaches_the_topic() {
     until("all records are committed", || client.consume(&topic).len() == 5 * EACH);
     process.signal("TERM");
     process.succeed();
-    let is_ours = |request: &testkit::streaming_server::Request| request.header("authorization") == Some("Bearer its-secret");
+    let is_ours =
+        |request: &testkit::streaming_server::Request| request.header("authorization") == Some("Bearer its-secret");
     assert!(server.requests().iter().all(is_ours), "{:?}", server.requests());
     let most = (5 * EACH).to_string();
     let read = ["--bootstrap-server", kafka.brokers(), "--topic", &topic, "--from-beginning", "--isolation-level"];
