@@ -78,7 +78,7 @@ commit: {every: 50s}
 /// Whether rows have come to the file.
 fn has_rows(process: &Process) -> bool {
     let series = metric(&address(process), "headwater_rows_total");
-    series.iter().any(|(labels, rows)| labels.contains("\"saved\"") && *rows > 0.0)
+    series.iter().any(|(labels, rows)| labels.contains("\"saved\"") && *rows > 0)
 }
 
 #[test]
