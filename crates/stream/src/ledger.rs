@@ -105,6 +105,12 @@ pub trait Books: Send + Sync {
     /// The last record of every task that ever ran, by the task's stored name.
     fn records(&self) -> Result<BTreeMap<String, Record>, Error>;
 
+    /// The newest claim on a task, asked without claiming it. `None`: the ledger refuses a claim on a task that is held,
+    /// so that nobody needs to ask.
+    fn newest_claim(&self, _task: &str) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
     /// A task that is held now, and by whom, where that can be told without taking it over.
     fn holder(&self) -> Result<Option<(String, String)>, Error>;
 

@@ -59,6 +59,14 @@ impl Context {
             _ => Ok(()),
         }
     }
+
+    /// A task that failed because another process took it over must not be taken back.
+    fn check_claim(&self, task: &str, ours: u64) -> Result<(), Error> {
+        match self.books.newest_claim(task)? {
+            Some(theirs) if theirs > ours => Err(Error::Fenced { task: task.into(), ours, theirs }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How a task ended.
@@ -73,10 +81,10 @@ pub(crate) fn run(task: &TaskPlan, context: &Context) -> Result<TaskEnd, Error> 
     let bell = Bell::default();
     context.stop.tell(&bell);
     let mut backoff = Backoff::exponential(REOPEN_WAIT_FIRST, REOPEN_WAIT_LONGEST);
-    let mut end = None;
+    let (mut end, mut claim) = (None, None);
     loop {
         let commits_before = context.meter.snapshot().commits;
-        let error = match attempt(task, context, &bell, &mut end) {
+        let error = match attempt(task, context, &bell, (&mut end, &mut claim)) {
             Ok(()) => return Ok(end.unwrap_or_default()),
             // Nobody reads on: what wasn't committed is not, and comes again in the next run.
             Err(Error::Closed(_)) => {
@@ -103,8 +111,18 @@ pub(crate) fn run(task: &TaskPlan, context: &Context) -> Result<TaskEnd, Error> 
 }
 
 /// One life of a task, from its claim on. The first life sets `end`: what later ones find was written by this run.
-fn attempt(task: &TaskPlan, context: &Context, bell: &Bell, end: &mut Option<TaskEnd>) -> Result<(), Error> {
+/// `claim` is that of the life before, where it came so far that we know it.
+fn attempt(
+    task: &TaskPlan,
+    context: &Context,
+    bell: &Bell,
+    (end, claim): (&mut Option<TaskEnd>, &mut Option<u64>),
+) -> Result<(), Error> {
+    claim.map_or(Ok(()), |ours| context.check_claim(&task.name, ours))?;
+    // A life that fails while it opens may have claimed or not.
+    *claim = None;
     let mut open = Open::new(task, context, bell)?;
+    *claim = Some(open.claim);
     end.get_or_insert(TaskEnd { earlier_commit_at: open.last_commit_at });
     loop {
         match context.stop.level() {

@@ -72,7 +72,6 @@ fn killed_at_random_moments(test: &str, sinks: &[&str]) {
         outputs::assert_exactly(&stage.place.path("out"), feed.rows);
     }
     testkit::note(test, &format!("{kills} kills, {at_work} of them after a commit, {} rows", feed.rows));
-    println!("{kills} kills, {at_work} of them after a commit, {} rows", feed.rows);
     assert!(at_work > 0);
 }
 

@@ -21,7 +21,7 @@ commit: {every: 100ms}
 ";
 
 /// The tasks of which a process tells the lag, and the lag of all of them.
-fn lags(process: &Process) -> (BTreeSet<String>, f64) {
+fn lags(process: &Process) -> (BTreeSet<String>, i64) {
     let series = metric(&address(process), "headwater_lag");
     let task = |labels: &str| labels.split("task=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     (series.iter().map(|(labels, _)| task(labels)).collect(), series.iter().map(|(_, lag)| lag).sum())
@@ -66,7 +66,7 @@ fn partitions_and_containers_change_under_load_and_no_row_is_lost_or_twice() {
     scale(&stage, 2);
     until_shared(&[&first, &second, &third], &[&[0, 2, 4], &[1, 3, 5], &[]]);
     let feed = feeding.stop();
-    until("everything is read", || lags(&first).1 + lags(&second).1 == 0.0);
+    until("everything is read", || lags(&first).1 + lags(&second).1 == 0);
     for process in [&mut first, &mut second, &mut third] {
         process.signal("TERM");
         process.succeed();
@@ -94,7 +94,7 @@ fn a_start_at_the_latest_message_holds_from_the_first_start_on() {
     feed.more(60);
     until("rows are read", || {
         let series = metric(&address(&process), "headwater_rows_total");
-        series.iter().any(|(labels, rows)| labels.contains("\"copy\"") && *rows > 0.0)
+        series.iter().any(|(labels, rows)| labels.contains("\"copy\"") && *rows > 0)
     });
     process.kill();
     assert_eq!(super::stage::commits(&process), 0, "{}", process.err());

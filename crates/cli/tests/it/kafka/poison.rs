@@ -34,15 +34,15 @@ fn messages_that_cannot_be_read_are_put_aside_and_the_rest_goes_on() {
     feed.more(100);
     let mut process = stage.start(&["--listen", "127.0.0.1:0"]);
     let address = address(&process);
-    let ends: f64 = stage.client.ends(&stage.input).iter().map(|end| f64::from(i32::try_from(*end).unwrap())).sum();
+    let ends: i64 = stage.client.ends(&stage.input).iter().sum();
     let group = format!("headwater.default.{}", stage.name);
     until("the group stands at the end", || {
         let committed = stage.client.committed(&group, &stage.input);
-        committed.iter().flatten().map(|offset| f64::from(i32::try_from(*offset).unwrap())).sum::<f64>() == ends
+        committed.iter().flatten().sum::<i64>() == ends
     });
     until("no lag is left", || {
         let lags = metric(&address, "headwater_lag");
-        lags.len() == 2 && lags.iter().all(|(_, lag)| *lag == 0.0)
+        lags.len() == 2 && lags.iter().all(|(_, lag)| *lag == 0)
     });
     process.signal("TERM");
     process.succeed();

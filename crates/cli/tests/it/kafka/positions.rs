@@ -27,9 +27,13 @@ fn positions(stage: &Stage, words: &[&str]) -> Process {
 /// How many rows there are, by how often each is there.
 fn times(stage: &Stage) -> BTreeMap<usize, usize> {
     let mut counts = BTreeMap::new();
-    rows(&stage.client, &stage.output).iter().for_each(|row| *counts.entry(row.id).or_insert(0) += 1);
+    for row in rows(&stage.client, &stage.output) {
+        *counts.entry(row.id).or_insert(0) += 1;
+    }
     let mut times = BTreeMap::new();
-    counts.values().for_each(|count| *times.entry(*count).or_insert(0) += 1);
+    for count in counts.into_values() {
+        *times.entry(count).or_insert(0) += 1;
+    }
     times
 }
 

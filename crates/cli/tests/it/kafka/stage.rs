@@ -79,7 +79,7 @@ pub(crate) fn address(process: &Process) -> String {
 }
 
 /// The value of each series of a metric, by its labels.
-pub(crate) fn metric(address: &str, name: &str) -> Vec<(String, f64)> {
+pub(crate) fn metric(address: &str, name: &str) -> Vec<(String, i64)> {
     let Ok(mut connection) = TcpStream::connect(address) else { return Vec::new() };
     write!(connection, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

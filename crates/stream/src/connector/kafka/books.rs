@@ -129,6 +129,13 @@ impl Books for KafkaBooks {
         Ok(records)
     }
 
+    fn newest_claim(&self, task: &str) -> Result<Option<u64>, Error> {
+        let (topic, partition) = self.place.of_task(task);
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        let last = self.reader()?.last(&topic, [partition])?;
+        last.get(&partition).map(|found| Entry::read(found, &topic).map(|entry| entry.claim)).transpose()
+    }
+
     fn holder(&self) -> Result<Option<(String, String)>, Error> {
         // A broker doesn't tell whether the producer of a transactional name still lives.
         Ok(None)

@@ -56,7 +56,7 @@ impl Place {
 
     /// Where the records of a task are: `<subgraph>-<index>` has a partition of its subgraph's topic, any other a topic
     /// of its own.
-    fn of_task(&self, task: &str) -> (String, u32) {
+    pub(super) fn of_task(&self, task: &str) -> (String, u32) {
         let split = task.rsplit_once('-').filter(|_| !crate::quarantine::is_replay(task));
         let numbered = split.and_then(|(subgraph, index)| Some((subgraph, index.parse::<u32>().ok()?)));
         let (name, partition) = numbered.unwrap_or((task, 0));

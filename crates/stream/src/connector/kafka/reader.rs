@@ -61,7 +61,7 @@ impl Reader {
     pub(crate) fn may_see(&self, topic: &str) -> Result<bool, Error> {
         let metadata = self.ask(|step| self.consumer.fetch_metadata(Some(topic), step))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let code = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+        let code = found.and_then(rdkafka::metadata::MetadataTopic::error).map(RDKafkaErrorCode::from);
         Ok(code != Some(RDKafkaErrorCode::TopicAuthorizationFailed))
     }
 
