@@ -16,7 +16,7 @@ mod outcome;
 mod read;
 mod stand_in;
 
-pub use columns::rows;
+pub use columns::{Recipe, rows};
 pub use feed::Feed;
 pub use outcome::{Comparison, Example, Fault, Row, compare, unstable};
 pub use stand_in::{Asked, Checked, StandIn};

@@ -21,5 +21,6 @@ mod run;
 mod support;
 mod verbs;
 mod verify;
+mod verify_kafka;
 mod zombie;
 mod ztf;

@@ -1,6 +1,8 @@
 //! `headwater verify`: a stream is killed in a world of its own, and its sinks are counted.
 
-use crate::support::{FILES, Place};
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::Place;
 
 /// Lines of JSON to two sinks, one of them partitioned, with a filter between.
 const TWO_SINKS: &str = r#"
@@ -64,19 +66,25 @@ fn a_stream_of_files_survives_ten_kills_and_nothing_of_the_users_is_touched() {
 
 #[test]
 fn what_is_kept_is_told_and_secrets_are_not_in_it() {
-    let place =
-        Place::new(&FILES.replace("follow: \"${follow}\"", "follow: true").replace("{follow: false}", "{folder: out}"));
-    place.write("secrets.yaml", "broker: {password: canary-7431}\n");
-    let arguments = ["--kills", "1", "--rows", "500", "--keep", "--secrets", "secrets.yaml"];
+    let pod = "  pod: {env: {TOKEN: {secret: {name: broker, key: token}}}}\n";
+    let place = Place::new(&format!("{TWO_SINKS}{pod}"));
+    place.write("in/1.jsonl", "{\"id\":1,\"part\":3,\"text\":\"mine\"}\n");
+    place.write("secrets.yaml", "broker: {token: canary-7431}\n");
+    let arguments = ["--kills", "1", "--rows", "500", "--keep", "--secrets", "secrets.yaml", "--log-level", "debug"];
     let ran = verify(&place, &arguments).ends(0);
     assert!(ran.out.contains("exactly once") && ran.out.contains("kept") && ran.err.contains("--seed "), "{ran:?}");
+    assert!(!ran.out.contains("canary") && !ran.err.contains("canary"), "{ran:?}");
     let (_, left) = ran.err.split_once("left in place:\n  ").unwrap();
     let left = std::path::PathBuf::from(left.lines().next().unwrap());
-    use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o700);
     let document = std::fs::read_to_string(left.join("killed/stream.json")).unwrap();
-    assert!(document.contains("\"verify-") && !document.contains("canary"), "{document}");
-    assert!(!ran.out.contains("canary") && !ran.err.contains("canary"));
+    assert!(document.contains("\"verify-"), "{document}");
+    let has_canary = |path: &std::path::PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(6).any(|window| window == b"canary")
+    };
+    let files = crate::outputs::all(&left);
+    assert!(files.len() > 10 && !files.iter().any(has_canary), "{files:?}");
 }
 
 #[test]

@@ -24,17 +24,28 @@ const WORDS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 /// 2026-01-01 in seconds since 1970.
 const EPOCH_SECONDS: i64 = 1_767_225_600;
 
-/// Rows number `from` up to `from + count`. Every second one takes the values of `given` rows, such as those of fixtures,
-/// as far as they have any; one column holds the row's number, where a column can.
-pub fn rows(schema: &SchemaRef, given: &[Value], seed: u64, from: u64, count: u64) -> Result<RecordBatch, ArrowError> {
+/// How rows are made up.
+#[derive(Clone, Debug, Default)]
+pub struct Recipe {
+    /// What the values depend on.
+    pub seed: u64,
+    /// Rows whose values every second row takes, as far as they have any: those of fixtures.
+    pub given: Vec<Value>,
+    /// Columns of few values: those that folders are named after.
+    pub few: Vec<String>,
+}
+
+/// Rows number `from` up to `from + count`. One column holds the row's number, where a column can.
+pub fn rows(schema: &SchemaRef, recipe: &Recipe, from: u64, count: u64) -> Result<RecordBatch, ArrowError> {
     let numbers: Vec<u64> = (from..from + count).collect();
-    let numbered = numbered(schema.fields());
+    let is_few = |field: &Field| recipe.few.contains(field.name());
+    let numbered = numbered(schema.fields(), &is_few);
     let columns = schema.fields().iter().enumerate().map(|(index, field)| {
         if Some(index) == numbered {
             return numbers_as(field.data_type(), &numbers);
         }
-        let made = Maker { seed, path: field.name() }.column(field, &numbers)?;
-        templated(field, made, given, &numbers)
+        let maker = Maker { seed: recipe.seed, path: field.name(), is_few: is_few(field) };
+        templated(field, maker.column(field, &numbers)?, &recipe.given, &numbers)
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
@@ -42,12 +53,12 @@ pub fn rows(schema: &SchemaRef, given: &[Value], seed: u64, from: u64, count: u6
 }
 
 /// The column that holds the row's number: one that is called an id, otherwise text, otherwise whole numbers.
-fn numbered(fields: &Fields) -> Option<usize> {
+fn numbered(fields: &Fields, is_few: &dyn Fn(&Field) -> bool) -> Option<usize> {
     use DataType::{Int32, Int64, LargeUtf8, UInt32, UInt64, Utf8, Utf8View};
     let is_text = |field: &FieldRef| matches!(field.data_type(), Utf8 | LargeUtf8 | Utf8View);
     let is_whole = |field: &FieldRef| matches!(field.data_type(), Int32 | Int64 | UInt32 | UInt64);
     let is_id = |field: &FieldRef| field.name().to_lowercase().ends_with("id") && (is_text(field) || is_whole(field));
-    let find = |wanted: &dyn Fn(&FieldRef) -> bool| fields.iter().position(wanted);
+    let find = |wanted: &dyn Fn(&FieldRef) -> bool| fields.iter().position(|field| wanted(field) && !is_few(field));
     find(&is_id).or_else(|| find(&is_text)).or_else(|| find(&is_whole))
 }
 
@@ -85,6 +96,8 @@ struct Maker<'a> {
     seed: u64,
     /// The names from the outermost column inwards.
     path: &'a str,
+    /// Whether there shall be few values.
+    is_few: bool,
 }
 
 impl Maker<'_> {
@@ -99,7 +112,7 @@ impl Maker<'_> {
             return Ok(array);
         }
         let is_null = |number: &u64| *number >= WHOLE_ROWS && self.draw(!*number).u64(..NULL_ONE_OF) == 0;
-        nullif(&array, &BooleanArray::from_iter(numbers.iter().map(|number| Some(is_null(number)))))
+        nullif(&array, &numbers.iter().map(|number| Some(is_null(number))).collect::<BooleanArray>())
     }
 
     fn values(&self, field: &Field, numbers: &[u64]) -> Result<ArrayRef, ArrowError> {
@@ -107,12 +120,12 @@ impl Maker<'_> {
         let data_type = field.data_type();
         Ok(match data_type {
             DataType::Null => Arc::new(NullArray::new(numbers.len())),
-            DataType::Boolean => Arc::new(BooleanArray::from_iter(each().map(|mut draw| Some(draw.bool())))),
+            DataType::Boolean => Arc::new(each().map(|mut draw| Some(draw.bool())).collect::<BooleanArray>()),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                cast(&StringArray::from_iter_values(each().map(text)), data_type)?
+                cast(&StringArray::from_iter_values(each().map(|draw| text(draw, self.is_few))), data_type)?
             }
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-                cast(&BinaryArray::from_iter_values(each().map(text)), data_type)?
+                cast(&BinaryArray::from_iter_values(each().map(|draw| text(draw, self.is_few))), data_type)?
             }
             DataType::FixedSizeBinary(length) => {
                 let length = usize::try_from(*length).unwrap_or(0);
@@ -133,11 +146,15 @@ impl Maker<'_> {
             }
             DataType::Map(entries, is_sorted) => self.map(entries, *is_sorted, numbers)?,
             DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-                let value = |mut draw: fastrand::Rng| draw.f64() * if draw.bool() { 1.0 } else { 1000.0 };
+                let value = |mut draw: fastrand::Rng| match draw.bool() {
+                    _ if self.is_few => f64::from(draw.u8(..4)),
+                    true => draw.f64(),
+                    false => draw.f64() * 1000.0,
+                };
                 cast(&Float64Array::from_iter_values(each().map(value)), data_type)?
             }
             _ => {
-                let whole = Int64Array::from_iter_values(each().map(|draw| whole(draw, data_type)));
+                let whole = Int64Array::from_iter_values(each().map(|draw| whole(draw, data_type, self.is_few)));
                 match through(&whole, data_type) {
                     Err(_) if field.is_nullable() => new_null_array(data_type, numbers.len()),
                     made => made?,
@@ -147,7 +164,8 @@ impl Maker<'_> {
     }
 
     fn inside(&self, field: &Field, numbers: &[u64]) -> Result<ArrayRef, ArrowError> {
-        Maker { seed: self.seed, path: &format!("{}.{}", self.path, field.name()) }.column(field, numbers)
+        let path = format!("{}.{}", self.path, field.name());
+        Maker { path: &path, ..*self }.column(field, numbers)
     }
 
     /// Where the items of each row end, and a number for each item.
@@ -178,16 +196,17 @@ impl Maker<'_> {
     }
 }
 
-fn text(mut draw: fastrand::Rng) -> String {
-    if draw.bool() {
+fn text(mut draw: fastrand::Rng, is_few: bool) -> String {
+    if draw.bool() || is_few {
         return WORDS[draw.usize(..WORDS.len())].to_owned();
     }
     (0..12).map(|_| draw.lowercase()).collect()
 }
 
 /// A whole number that suits a type: half of them small, so that a filter such as `= 0` keeps something.
-fn whole(mut draw: fastrand::Rng, data_type: &DataType) -> i64 {
-    let seconds = EPOCH_SECONDS + draw.i64(..86_400 * 3);
+fn whole(mut draw: fastrand::Rng, data_type: &DataType, is_few: bool) -> i64 {
+    let day = EPOCH_SECONDS + draw.i64(0..3) * 86_400;
+    let seconds = if is_few { day } else { day + draw.i64(0..86_400) };
     match data_type {
         DataType::Timestamp(unit, _) => match unit {
             TimeUnit::Second => seconds,
@@ -201,11 +220,11 @@ fn whole(mut draw: fastrand::Rng, data_type: &DataType) -> i64 {
         DataType::Time32(_) => seconds % 86_400 * 1000,
         DataType::Time64(TimeUnit::Microsecond) => seconds % 86_400 * 1_000_000,
         DataType::Time64(_) => seconds % 86_400 * 1_000_000_000,
-        _ if draw.bool() => draw.i64(..4),
-        DataType::Int8 | DataType::UInt8 => draw.i64(..100),
-        DataType::Int16 | DataType::UInt16 | DataType::Decimal128(..) | DataType::Decimal256(..) => draw.i64(..30_000),
-        DataType::Int32 | DataType::UInt32 => draw.i64(..1_000_000_000),
-        _ => draw.i64(..1 << 53),
+        _ if is_few || draw.bool() => draw.i64(0..4),
+        DataType::Int8 | DataType::UInt8 => draw.i64(0..100),
+        DataType::Int16 | DataType::UInt16 | DataType::Decimal128(..) | DataType::Decimal256(..) => draw.i64(0..30_000),
+        DataType::Int32 | DataType::UInt32 => draw.i64(0..1_000_000_000),
+        _ => draw.i64(0..1 << 53),
     }
 }
 
@@ -241,22 +260,34 @@ mod tests {
 
     #[test]
     fn rows_depend_on_nothing_but_seed_and_number() {
-        let whole = rows(&schema(), &[], 7, 0, 300).unwrap();
-        assert_eq!(whole.slice(100, 50), rows(&schema(), &[], 7, 100, 50).unwrap());
-        assert_ne!(whole, rows(&schema(), &[], 8, 0, 300).unwrap());
+        let recipe = |seed| Recipe { seed, ..Recipe::default() };
+        let whole = rows(&schema(), &recipe(7), 0, 300).unwrap();
+        assert_eq!(whole.slice(100, 50), rows(&schema(), &recipe(7), 100, 50).unwrap());
+        assert_ne!(whole, rows(&schema(), &recipe(8), 0, 300).unwrap());
         assert_eq!(whole.column(0).as_string::<i32>().value(299), "row-299");
         let nulls: Vec<bool> = whole.columns()[1..].iter().map(|column| column.null_count() > 0).collect();
         assert_eq!(nulls, [true; 8], "later rows have nulls");
-        assert_eq!(whole.slice(0, 64).columns().iter().map(|column| column.null_count()).sum::<usize>(), 0);
+        assert_eq!(whole.slice(0, 64).columns().iter().map(Array::null_count).sum::<usize>(), 0);
     }
 
     #[test]
     fn every_second_row_takes_what_is_given() {
+        let recipe = |given: &[Value]| Recipe { seed: 1, given: given.to_vec(), few: Vec::new() };
         let given = [json!({"small": 42, "objectId": "never"}), json!({"small": 43}), json!({"small": "no number"})];
-        let made = rows(&schema(), &given[..2], 1, 0, 8).unwrap();
+        let made = rows(&schema(), &recipe(&given[..2]), 0, 8).unwrap();
         let small = made.column(1).as_primitive::<arrow::datatypes::Int8Type>().values().to_vec();
         assert_eq!([small[1], small[3], small[5]], [42, 43, 42]);
         assert_eq!(made.column(0).as_string::<i32>().value(1), "row-1");
-        assert_eq!(rows(&schema(), &given[2..], 1, 0, 8).unwrap(), rows(&schema(), &[], 1, 0, 8).unwrap());
+        let ignored = rows(&schema(), &recipe(&given[2..]), 0, 8).unwrap();
+        assert_eq!(ignored, rows(&schema(), &recipe(&[]), 0, 8).unwrap());
+    }
+
+    #[test]
+    fn columns_that_name_folders_have_few_values() {
+        let few = vec!["objectId".to_owned(), "small".to_owned()];
+        let made = rows(&schema(), &Recipe { seed: 1, given: Vec::new(), few }, 0, 500).unwrap();
+        let texts: std::collections::BTreeSet<_> = made.column(0).as_string::<i32>().iter().collect();
+        let small = made.column(1).as_primitive::<arrow::datatypes::Int8Type>();
+        assert!(texts.len() <= 5 && small.iter().flatten().all(|value| (0..4).contains(&value)), "{texts:?}");
     }
 }

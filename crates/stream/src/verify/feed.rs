@@ -5,16 +5,14 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use serde_json::Value;
 
-use super::columns;
+use super::columns::{self, Recipe};
 use super::kafka::Producer;
 use crate::Error;
 use crate::format::Format;
 
 /// What the sources of a stream are given.
 pub struct Feed {
-    pub(super) seed: u64,
     pub(super) rows: u64,
     pub(super) released: u64,
     pub(super) inputs: Vec<Input>,
@@ -24,8 +22,7 @@ pub struct Feed {
 pub(super) struct Input {
     pub(super) format: Format,
     pub(super) schema: SchemaRef,
-    /// Rows whose values are used again, such as those of fixtures.
-    pub(super) given: Vec<Value>,
+    pub(super) recipe: Recipe,
     pub(super) to: To,
 }
 
@@ -61,8 +58,8 @@ impl Feed {
         }
         let (from, count) = (self.released, upto - self.released);
         for input in &mut self.inputs {
-            let rows = columns::rows(&input.schema, &input.given, self.seed, from, count)
-                .map_err(Error::arrow("make rows up"))?;
+            let rows =
+                columns::rows(&input.schema, &input.recipe, from, count).map_err(Error::arrow("make rows up"))?;
             input.take(&rows, from)?;
         }
         self.released = upto;
@@ -82,12 +79,8 @@ impl Input {
                 fs::rename(&hidden, &path).map_err(Error::file("rename", &hidden))
             }
             To::Topics { producer, topics, partitions } => {
-                for row in 0..rows.num_rows() {
-                    let mut bytes = encoded(&self.format, &self.schema, &rows.slice(row, 1))?;
-                    if matches!(self.format.name(), "json" | "csv" | "text") {
-                        bytes.truncate(bytes.trim_ascii_end().len());
-                    }
-                    let number = from + row as u64;
+                for (number, row) in (from..).zip(0..rows.num_rows()) {
+                    let bytes = message(&self.format, &self.schema, &rows.slice(row, 1))?;
                     let topic = &topics[usize::try_from(number).unwrap_or(0) % topics.len()];
                     let partition = number / topics.len() as u64 % u64::from(*partitions);
                     producer.send(topic, i32::try_from(partition).unwrap_or(0), &number.to_string(), &bytes)?;
@@ -96,6 +89,15 @@ impl Input {
             }
         }
     }
+}
+
+/// One row as a message: lines without their ends.
+fn message(format: &Format, schema: &SchemaRef, row: &RecordBatch) -> Result<Vec<u8>, Error> {
+    let mut bytes = encoded(format, schema, row)?;
+    if matches!(format.name(), "json" | "csv" | "text") {
+        bytes.truncate(bytes.trim_ascii_end().len());
+    }
+    Ok(bytes)
 }
 
 fn encoded(format: &Format, schema: &SchemaRef, rows: &RecordBatch) -> Result<Vec<u8>, Error> {

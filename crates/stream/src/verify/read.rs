@@ -173,7 +173,8 @@ mod tests {
     fn every_format_gives_back_the_rows_it_was_given() {
         let fields = vec![Field::new("id", DataType::Int64, true), Field::new("text", DataType::Utf8, true)];
         let schema = Arc::new(Schema::new(fields));
-        let rows = super::super::rows(&schema, &[], 3, 0, 500).unwrap();
+        let rows =
+            super::super::rows(&schema, &super::super::Recipe { seed: 3, ..Default::default() }, 0, 500).unwrap();
         for name in [Name::Json, Name::Csv, Name::MessagePack, Name::Avro, Name::Parquet, Name::Arrow] {
             let format = Format::named(name);
             let folder = tempfile::tempdir().unwrap();

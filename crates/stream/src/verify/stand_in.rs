@@ -4,14 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use document::Problem;
 use serde_json::{Value, json};
 
+use super::columns::Recipe;
 use super::feed::{Feed, Input, To};
 use super::kafka::Cluster;
 use super::outcome::Row;
 use super::read;
-use crate::connector::{SinkSpec, SourceSpec, kafka};
+use crate::connector::{SinkSpec, SourceSpec, files};
 use crate::format::Format;
 use crate::{Delivery, Error, Facts, Plan, Stream, World};
 
@@ -65,7 +67,7 @@ pub struct StandIn {
 /// Where a sink's rows are found.
 enum Held {
     Files(Format),
-    Topic(Cluster, Format),
+    Topic(Box<Cluster>, Format),
 }
 
 impl StandIn {
@@ -86,7 +88,7 @@ impl StandIn {
     /// Makes folders and topics, and the feed of the sources. Neither inputs, outputs nor ledger of the document are
     /// touched: what its sources hold is known from `facts`.
     pub fn open(&mut self, stream: &Stream, facts: &Facts, world: &World) -> Result<Feed, Error> {
-        let mut feed = Feed { seed: self.asked.seed, rows: self.asked.rows, released: 0, inputs: Vec::new() };
+        let mut feed = Feed { rows: self.asked.rows, released: 0, inputs: Vec::new() };
         for (name, source) in &stream.spec.sources {
             feed.inputs.extend(self.source(name, source, stream, facts, world)?);
         }
@@ -113,9 +115,9 @@ impl StandIn {
         std::iter::once(self.asked.folder.display().to_string()).chain(topics).collect()
     }
 
-    /// The document of one run, as JSON. A `killed` one waits for more input at the end of what there is, until it is
-    /// run with `--until-idle`.
-    pub fn document(&self, run: &str, is_killed: bool) -> Value {
+    /// The document of one run, as JSON; one that waits looks for more input at the end of what there is, and makes up
+    /// its own rows slowly.
+    pub fn document(&self, run: &str, waits: bool) -> Value {
         let mut spec = self.asked.spec.clone();
         let folder = self.asked.folder.join(run);
         for section in ["tests", "pod", "errors"] {
@@ -125,19 +127,10 @@ impl StandIn {
         spec["commit"]["url"] = at("ledger");
         spec["quarantine"] = json!({ "url": at("quarantine") });
         for (name, source) in spec["sources"].as_object_mut().into_iter().flatten() {
-            self.put_source(name, source, is_killed);
+            self.put_source(name, source, waits);
         }
         for (name, sink) in spec["sinks"].as_object_mut().into_iter().flatten() {
-            if sink.get("files").is_some() {
-                sink["files"]["url"] = Value::from(folder.join("out").join(name).display().to_string());
-            } else if sink.get("kafka").is_some() {
-                remove(&mut sink["kafka"], "create");
-                // Topics that are found row by row can't be made before: what would have been the topic is a header.
-                if let Some(sql) = sink["kafka"]["topic"].get("sql").cloned() {
-                    sink["kafka"]["headers"]["headwater-topic"] = sql;
-                }
-                sink["kafka"]["topic"] = self.topic(run, name).into();
-            }
+            self.put_sink(run, name, sink);
         }
         json!({
             "apiVersion": document::API_VERSION,
@@ -151,7 +144,7 @@ impl StandIn {
     pub fn rows(&self, run: &str, sink: &str) -> Result<Vec<Row>, Error> {
         let found = self.sinks.iter().find(|(checked, _)| checked.name == sink).and_then(|(_, held)| held.as_ref());
         match found {
-            Some(Held::Files(format)) => read::files(&self.asked.folder.join(run).join("out").join(sink), format),
+            Some(Held::Files(format)) => read::files(&self.output_folder(run, sink), format),
             Some(Held::Topic(cluster, format)) => cluster.rows(&self.topic(run, sink), format),
             None => Ok(Vec::new()),
         }
@@ -181,9 +174,13 @@ impl StandIn {
         format!("{PREFIX}{}-{run}-{name}", self.asked.token)
     }
 
-    fn input_topics(&self, name: &str, source: &kafka::SourceSpec) -> Vec<String> {
-        let each = source.topics.as_slice().iter().enumerate();
-        each.map(|(index, _)| self.topic("input", &format!("{name}-{index}"))).collect()
+    /// A topic for each entry of a source's `topics`.
+    fn input_topics(&self, name: &str, count: usize) -> Vec<String> {
+        (0..count).map(|index| self.topic("input", &format!("{name}-{index}"))).collect()
+    }
+
+    fn output_folder(&self, run: &str, name: &str) -> PathBuf {
+        self.asked.folder.join(run).join("out").join(name)
     }
 
     fn input_folder(&self, name: &str) -> PathBuf {
@@ -219,22 +216,21 @@ impl StandIn {
             return Ok(None);
         };
         let format = self.encodable(format, name);
+        let seed = self.asked.seed ^ stdx::hash(name.as_bytes());
         let given = stream.spec.tests.iter().filter_map(|test| test.given.get(name)).flatten().cloned().collect();
-        let to = match &source.kafka {
-            Some(kafka) => {
-                let cluster = Cluster::of_source(kafka, world);
-                self.clusters.push(cluster.clone());
-                let topics = self.input_topics(name, kafka);
-                topics.iter().try_for_each(|topic| cluster.create(topic, PARTITIONS))?;
-                To::Topics { producer: cluster.producer()?, topics, partitions: PARTITIONS }
-            }
-            None => {
-                let folder = self.input_folder(name);
-                fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
-                To::Folder(folder)
-            }
+        let recipe = Recipe { seed, given, few: folders(stream, &schema) };
+        let to = if let Some(kafka) = &source.kafka {
+            let cluster = Cluster::of_source(kafka, world);
+            self.clusters.push(cluster.clone());
+            let topics = self.input_topics(name, kafka.topics.as_slice().len());
+            topics.iter().try_for_each(|topic| cluster.create(topic, PARTITIONS))?;
+            To::Topics { producer: cluster.producer()?, topics, partitions: PARTITIONS }
+        } else {
+            let folder = self.input_folder(name);
+            fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
+            To::Folder(folder)
         };
-        Ok(Some(Input { format, schema, given, to }))
+        Ok(Some(Input { format, schema, recipe, to }))
     }
 
     /// The format that made-up input has: bare Avro records are not written, so they come in containers.
@@ -272,7 +268,7 @@ impl StandIn {
             let (Some(Held::Topic(cluster, _)), Some(sink)) = (held, stream.spec.sinks.get(&checked.name)) else {
                 continue;
             };
-            clusters.push(cluster.clone());
+            clusters.push(Cluster::clone(cluster));
             let given = sink.kafka.as_ref().and_then(|kafka| kafka.create.as_ref());
             let partitions = given.map_or(PARTITIONS, |create| create.partitions.max(PARTITIONS));
             for run in RUNS {
@@ -283,23 +279,36 @@ impl StandIn {
         Ok(())
     }
 
-    fn put_source(&self, name: &str, source: &mut Value, is_killed: bool) {
+    fn put_sink(&self, run: &str, name: &str, sink: &mut Value) {
+        if sink.get("files").is_some() {
+            sink["files"]["url"] = self.output_folder(run, name).display().to_string().into();
+        } else if let Some(kafka) = sink.get_mut("kafka") {
+            remove(kafka, "create");
+            // Topics that are found row by row can't be made before: what would have been the topic is a header.
+            if let Some(sql) = kafka["topic"].get("sql").cloned() {
+                kafka["headers"]["headwater-topic"] = sql;
+            }
+            kafka["topic"] = self.topic(run, name).into();
+        }
+    }
+
+    fn put_source(&self, name: &str, source: &mut Value, waits: bool) {
         if source.get("files").is_some() {
             let folder = self.input_folder(name);
             source["files"]["path"] = Value::from(folder.display().to_string());
-            source["files"]["follow"] = if is_killed { json!({ "every": LOOK_EVERY }) } else { json!(false) };
+            source["files"]["follow"] = if waits { json!({ "every": LOOK_EVERY }) } else { json!(false) };
         } else if source.get("kafka").is_some() {
             let count = match &source["kafka"]["topics"] {
                 Value::Array(topics) => topics.len(),
                 _ => 1,
             };
-            let topics: Vec<String> = (0..count).map(|index| self.topic("input", &format!("{name}-{index}"))).collect();
+            let topics = self.input_topics(name, count);
             source["kafka"]["topics"] = json!(topics);
             source["kafka"]["start"] = json!("earliest");
             // The user's group belongs to the user's stream.
             remove(&mut source["kafka"], "group");
             remove(&mut source["kafka"], "stop");
-        } else if let (Some(generate), true) = (source.get_mut("generate"), is_killed) {
+        } else if let (Some(generate), true) = (source.get_mut("generate"), waits) {
             let total = generate["total"].as_f64().unwrap_or_default();
             let rate = (total / self.asked.over.as_secs_f64().max(0.1)).max(1.0);
             if generate["rate"].as_f64().is_none_or(|own| own > rate) {
@@ -334,9 +343,23 @@ impl StandIn {
 fn held(sink: &SinkSpec, world: &World) -> Option<Held> {
     let format = sink.written()?;
     match &sink.kafka {
-        Some(kafka) => Some(Held::Topic(Cluster::of_sink(kafka, world), format)),
+        Some(kafka) => Some(Held::Topic(Box::new(Cluster::of_sink(kafka, world)), format)),
         None => sink.files.as_ref().map(|_| Held::Files(format)),
     }
+}
+
+/// The columns that folders of the sinks are named after, as far as their words tell.
+fn folders(stream: &Stream, schema: &SchemaRef) -> Vec<String> {
+    let sinks = stream.spec.sinks.values().filter_map(|sink| sink.files.as_ref());
+    let words: Vec<&str> = sinks
+        .flat_map(|files| &files.partition_by)
+        .map(|level| match level {
+            files::PartitionSpec::Column(name) => name.as_str(),
+            files::PartitionSpec::Expression(expression) => expression.sql.as_str(),
+        })
+        .collect();
+    let names = schema.fields().iter().map(|field| field.name());
+    names.filter(|name| words.iter().any(|words| words.contains(name.as_str()))).cloned().collect()
 }
 
 /// Why a source can't be verified.

@@ -58,12 +58,8 @@ impl Kills {
         let began = lives.clock().elapsed();
         for piece in 1..=PIECES {
             feed.release(self.target(feed, piece))?;
-            while lives.clock().elapsed() < began + long * piece / PIECES {
-                if life.has_ended()? {
-                    return Ok(false);
-                }
-                let rest = (began + long * piece / PIECES).saturating_sub(lives.clock().elapsed());
-                lives.pause(rest.min(Duration::from_millis(50)))?;
+            if !life.lasts_until(began + long * piece / PIECES)? {
+                return Ok(false);
             }
         }
         life.kill()?;

@@ -18,10 +18,12 @@ use crate::session::Session;
 
 /// Between two looks at a child.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The longest time in which nobody looks at a child or at signals.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// The longest wait for a child's answer to a question.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The longest wait for a child's first row.
-const FIRST_ROW_WITHIN: Duration = Duration::from_secs(120);
+const FIRST_ROW_WITHIN: Duration = Duration::from_mins(2);
 /// The last lines of a child's standard error that are told when it fails.
 const LINES_TOLD: usize = 20;
 
@@ -58,15 +60,13 @@ impl<'a> Lives<'a> {
         &self.session.clock
     }
 
-    /// Starts the stream of a run.
+    /// Starts the stream of a run: one that waits for more rows, or one that ends with them.
     pub(super) fn start(&'a self, run: &str, until_idle: bool) -> anyhow::Result<Life<'a>> {
         let folder = self.stand_in.folder(run);
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let (document, err) = (folder.join("stream.json"), folder.join("err"));
-        if !document.exists() {
-            let text = self.stand_in.document(run, run == StandIn::KILLED).to_string();
-            fs::write(&document, text).with_context(|| format!("write {}", document.display()))?;
-        }
+        let text = self.stand_in.document(run, !until_idle).to_string();
+        fs::write(&document, text).with_context(|| format!("write {}", document.display()))?;
         let mut command = Command::new(&self.program);
         command.arg("run").arg(&document).args(["--quiet", "--listen", "127.0.0.1:0", "--log-level", "error"]);
         command.args(until_idle.then_some("--until-idle"));
@@ -122,6 +122,20 @@ impl Life<'_> {
             None => Ok(false),
             Some(status) if status.success() => Ok(true),
             Some(status) => Err(self.failed(status)),
+        }
+    }
+
+    /// Waits until a moment; false where the child came to its end before.
+    pub(super) fn lasts_until(&mut self, until: Duration) -> anyhow::Result<bool> {
+        loop {
+            let rest = until.saturating_sub(self.lives.clock().elapsed());
+            if self.has_ended()? {
+                return Ok(false);
+            }
+            if rest.is_zero() {
+                return Ok(true);
+            }
+            self.lives.pause(rest.min(PAUSE_MAX))?;
         }
     }
 

@@ -180,8 +180,8 @@ mod tests {
         ids.into_iter().map(|id| Row::from([("id".to_owned(), json!(id))])).collect()
     }
 
-    fn outcome(promise: Delivery, found: Vec<Row>) -> Outcome {
-        let comparison = compare(&rows(0..100), &found, &[]);
+    fn outcome(promise: Delivery, found: &[Row]) -> Outcome {
+        let comparison = compare(&rows(0..100), found, &[]);
         let verdict = verdict(promise, &comparison);
         let (comparison, left_out) = (Some(comparison), Vec::new());
         let sink = SinkOutcome { name: "out".into(), promise, comparison, left_out, verdict, because: None };
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_lost_row_breaks_every_promise() {
         for promise in [Delivery::ExactlyOnce, Delivery::AtLeastOnce] {
-            let outcome = outcome(promise, rows((0..100).filter(|id| *id != 42)));
+            let outcome = outcome(promise, &rows((0..100).filter(|id| *id != 42)));
             assert!(!outcome.is_kept());
             let text = outcome.text("s");
             assert!(
@@ -204,11 +204,11 @@ mod tests {
     #[test]
     fn a_doubled_row_breaks_exactly_once_and_nothing_else() {
         let doubled = || rows((0..100).chain([9]));
-        let broken = outcome(Delivery::ExactlyOnce, doubled());
+        let broken = outcome(Delivery::ExactlyOnce, &doubled());
         assert!(!broken.is_kept());
         assert!(broken.text("s").contains("duplicated, there 2 times instead of 1: {\"id\":9}"));
-        assert!(outcome(Delivery::AtLeastOnce, doubled()).is_kept());
-        assert!(outcome(Delivery::ExactlyOnce, rows(0..100)).is_kept());
+        assert!(outcome(Delivery::AtLeastOnce, &doubled()).is_kept());
+        assert!(outcome(Delivery::ExactlyOnce, &rows(0..100)).is_kept());
     }
 
     #[test]
