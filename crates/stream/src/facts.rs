@@ -152,7 +152,8 @@ pub fn facts(stream: &Stream, forget: &[String], world: &World) -> Result<Facts,
         }
     }
     // A cluster that doesn't answer would be waited for once more.
-    let ledger = if unseen.failures.is_empty() { look_at_ledger(stream, world) } else { Ok(LedgerFacts::default()) };
+    let is_silent = unseen.failures.iter().any(|error| matches!(error, Error::Kafka { .. }));
+    let ledger = if is_silent { Ok(LedgerFacts::default()) } else { look_at_ledger(stream, world) };
     let ledger = ledger.unwrap_or_else(|error| {
         unseen.failures.push(error);
         LedgerFacts::default()

@@ -126,6 +126,12 @@ impl Process {
         }
     }
 
+    /// Whether it came to its end, of which nobody has asked yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        // The state stands behind the name, which stands in brackets: proc(5).
+        fs::read_to_string(format!("/proc/{}/stat", self.id())).is_ok_and(|stat| stat.contains(") Z "))
+    }
+
     /// Waits until it ends, and gives the exit code.
     pub(crate) fn code(&mut self) -> i32 {
         let status = self.ended_within(PATIENCE).unwrap_or_else(|| panic!("it hangs:\n{}", self.err()));

@@ -24,7 +24,9 @@ fn place(kafka: &Kafka, document: &str) -> (Place, [String; 2]) {
     let topics = [kafka.topic("orders"), kafka.topic("cheap")];
     let text = document.replace("BROKERS", kafka.brokers()).replace("TOPIC", &topics[0]).replace("OUT", &topics[1]);
     let client = kafka.client();
-    topics.iter().for_each(|topic| client.create(topic, 2));
+    for topic in &topics {
+        client.create(topic, 2);
+    }
     (Place::new(&text), topics)
 }
 
@@ -41,7 +43,9 @@ fn from_kafka_to_kafka_ten_kills_lose_and_repeat_nothing() {
     assert_eq!((&sink["promise"], &sink["verdict"]), (&"exactlyOnce".into(), &"kept".into()), "{told:#}");
     assert!(sink["expected"].as_u64().unwrap() > 1000 && sink["expected"] == sink["found"], "{told:#}");
     let client = kafka.client();
-    topics.iter().for_each(|topic| assert_eq!(client.ends(topic), [0, 0], "the user's own {topic} is as it was"));
+    for topic in &topics {
+        assert_eq!(client.ends(topic), [0, 0], "the user's own {topic} is as it was");
+    }
     // Others verify at the same time: only topics of this document's sink can be told to be its own.
     let left = kafka.tool(Tool::TOPICS).arguments(&["--bootstrap-server", kafka.brokers(), "--list"]).output();
     assert!(!left.lines().any(|topic| topic.ends_with("-cheap-out")), "{left}");

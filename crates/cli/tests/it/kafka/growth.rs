@@ -85,7 +85,7 @@ fn a_start_at_the_latest_message_holds_from_the_first_start_on() {
     let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
     let stage = Stage::new(&kafka, "latest", 3);
     // Nothing is committed before the kill.
-    let latest = SPEC.replace("topics: INPUT", "topics: INPUT, start: latest").replace("100ms", "50s");
+    let latest = SPEC.replace("topics: INPUT", "topics: INPUT, start: latest").replace("100ms", "20s");
     stage.document(&latest);
     let mut feed = stage.feed(&stage.input, 3);
     feed.more(90);

@@ -72,7 +72,10 @@ pub(crate) fn until_commits(process: &mut Process, count: usize) {
 
 /// Where a process that was started with `--listen` serves its metrics.
 pub(crate) fn address(process: &Process) -> String {
-    until("it listens", || process.err().contains("listening on http://"));
+    until("it listens", || {
+        assert!(!process.has_ended(), "it ended: {}", process.err());
+        process.err().contains("listening on http://")
+    });
     let err = process.err();
     let (_, rest) = err.split_once("listening on http://").unwrap();
     rest.split_whitespace().next().unwrap().trim_end_matches('"').to_owned()

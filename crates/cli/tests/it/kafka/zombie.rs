@@ -70,7 +70,7 @@ sinks:
   saved: {from: rows, files: {url: out, roll: {rows: 400}}, format: {parquet: {}}}
   topic:
     from: rows
-    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 4}}
+    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 4}, transactionTimeout: 2m}
     format: json
 commit: {every: 50s}
 ";

@@ -373,6 +373,8 @@ impl Role {
                 config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
                 config.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
                 config.set("queued.max.messages.kbytes", "4096");
+                // Whoever looks doesn't wait for what may come: an end is told at once.
+                config.set("fetch.wait.max.ms", "10");
             }
             Self::Transact { id, timeout } => {
                 config.set("transactional.id", id).set("transaction.timeout.ms", timeout.as_millis().to_string());
