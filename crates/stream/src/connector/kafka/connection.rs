@@ -355,14 +355,16 @@ impl Role {
     fn set(&self, config: &mut ClientConfig) {
         match self {
             Self::Consume { group, memory_bytes, partitions } => {
-                let kib = (memory_bytes / 1024 / (*partitions).max(1) as u64).clamp(64, 65_536);
+                // Half of it for what is ready, the rest for what is on its way or just unpacked: one answer may
+                // overshoot the queue by so much for each partition, and messages unpack to some times their size.
+                let share = memory_bytes / (*partitions).max(1) as u64;
+                let kib = (share / 2 / 1024).clamp(32, 65_536);
                 config.set("group.id", group).set("queued.max.messages.kbytes", kib.to_string());
                 config.set("isolation.level", "read_committed").set("auto.offset.reset", "error");
                 config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
                 config.set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "10");
                 config.set("fetch.wait.max.ms", "500").set("check.crcs", "true");
-                // One answer may overshoot the queue by so much for each partition.
-                let fetch = (kib * 1024).clamp(65_536, 1_048_576);
+                let fetch = (share / 8).clamp(16_384, 1_048_576);
                 config.set("fetch.message.max.bytes", fetch.to_string());
                 config.set("fetch.max.bytes", (*memory_bytes).clamp(1_048_576, 52_428_800).to_string());
                 // How far partitions reach, for the lag: read off the answers to fetches, so it asks nobody.

@@ -68,7 +68,7 @@ impl Hub {
         }
         let pool = &open.world.pool;
         let free = pool.limit_bytes().saturating_sub(pool.leased_bytes());
-        let most = self.partitions.saturating_mul(READY_BYTES_MAX).min(free / 2);
+        let most = self.partitions.saturating_mul(READY_BYTES_MAX).min(free / 4);
         let memory_bytes = most.max(self.partitions.saturating_mul(READY_BYTES_MIN));
         let mut memory = pool.lease();
         if !memory.set(memory_bytes) {
