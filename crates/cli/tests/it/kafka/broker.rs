@@ -5,18 +5,8 @@ use std::time::Duration;
 use testkit::kafka::{Kafka, Private, Tool};
 
 use super::feed::{assert_exactly, assert_in_order, rows};
-use super::stage::{Stage, commits, until_commits};
+use super::stage::{COPY, SOURCE, Stage, commits, until_commits};
 use crate::process::{Process, draw, pause};
-
-const SPEC: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
-sinks:
-  copy: {from: rows, kafka: {brokers: BROKERS, topic: OUTPUT, key: key}, format: json}
-commit: {every: 100ms}
-";
 
 /// The process goes on, with two commits more than it has.
 fn goes_on(process: &mut Process) {
@@ -31,7 +21,7 @@ fn while_the_broker_restarts_nothing_is_lost_or_twice() {
     let mut draw = draw();
     let stage = Stage::new(&kafka, "restart", 3);
     stage.client.create(&stage.output, 3);
-    stage.document(SPEC);
+    stage.document(&format!("{SOURCE}{COPY}commit: {{every: 100ms}}\n"));
     let feeding = stage.feed(&stage.input, 3).go_on(300);
     let mut process = stage.run();
     let ways: [fn(&Kafka) -> testkit::kafka::Away<'_>; 3] =
@@ -67,7 +57,7 @@ fn while_leaders_move_nothing_is_lost_or_twice() {
     let Some(kafka) = testkit::kafka::alone(test, "kafka3") else { return };
     let stage = Stage::new(&kafka, "leaders", 3);
     stage.client.create(&stage.output, 3);
-    stage.document(SPEC);
+    stage.document(&format!("{SOURCE}{COPY}commit: {{every: 100ms}}\n"));
     let feeding = stage.feed(&stage.input, 3).go_on(300);
     let mut process = stage.run();
     for is_killed in [true, false] {

@@ -5,15 +5,11 @@
 use std::time::Duration;
 
 use super::feed::{assert_exactly, assert_nothing_twice, assert_partitions_in_order, rows};
-use super::stage::{Stage, commits};
+use super::stage::{SOURCE, Stage, commits};
 use crate::outputs;
 use crate::process::{Process, draw, given, pause};
 
-const SOURCE: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
+const STEPS: &str = "
 steps:
   kept: {from: rows, sql: \"SELECT id, key FROM rows WHERE id >= 0\"}
 batch: {rows: 64}
@@ -51,7 +47,7 @@ fn killed_at_random_moments(test: &str, sinks: &[&str]) {
     let kills = given("HEADWATER_KAFKA_KILLS").unwrap_or(6);
     let stage = Stage::new(&kafka, "crash", 3);
     let commit = "commit: {every: 100ms}\n";
-    stage.document(&format!("{SOURCE}{commit}sinks:{}", sinks.concat()));
+    stage.document(&format!("{SOURCE}{STEPS}{commit}sinks:{}", sinks.concat()));
     let feeding = stage.feed(&stage.input, 3).go_on(ROWS);
     let (into_topic, into_folder) = (sinks.contains(&TOPIC), sinks.contains(&FOLDER));
     let mut at_work = 0;

@@ -3,19 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::feed::{assert_exactly, assert_in_order, assert_nothing_twice, rows};
-use super::stage::{Stage, address, metric};
+use super::stage::{COPY, SOURCE, Stage, address, metric};
 use crate::process::{Process, until};
 
-const SPEC: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
-sinks:
-  copy:
-    from: rows
-    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 4}}
-    format: json
+const QUICK: &str = "
 tasks: {metadataEvery: 300ms}
 commit: {every: 100ms}
 ";
@@ -50,7 +41,7 @@ fn partitions_and_containers_change_under_load_and_no_row_is_lost_or_twice() {
     let test = "partitions and containers change under load and no row is lost or twice";
     let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
     let stage = Stage::new(&kafka, "growth", 3);
-    stage.document(SPEC);
+    stage.document(&format!("{SOURCE}{COPY}{QUICK}"));
     let feeding = stage.feed(&stage.input, 3).go_on(200);
     let mut first = container(&stage, 0, 1);
     until_shared(&[&first], &[&[0, 1, 2]]);
@@ -85,7 +76,9 @@ fn a_start_at_the_latest_message_holds_from_the_first_start_on() {
     let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
     let stage = Stage::new(&kafka, "latest", 3);
     // Nothing is committed before the kill.
-    let latest = SPEC.replace("topics: INPUT", "topics: INPUT, start: latest").replace("100ms", "20s");
+    let latest = format!("{SOURCE}{COPY}{QUICK}")
+        .replace("topics: INPUT", "topics: INPUT, start: latest")
+        .replace("100ms", "20s");
     stage.document(&latest);
     let mut feed = stage.feed(&stage.input, 3);
     feed.more(90);

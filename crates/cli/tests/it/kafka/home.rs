@@ -1,22 +1,9 @@
 //! A document that changes while its records stay: where the ledger lives, and under which names.
 
 use super::feed::{assert_exactly, rows};
-use super::stage::Stage;
+use super::stage::{COPY, SOURCE, Stage};
 use crate::outputs;
 
-const SOURCE: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
-";
-const TOPIC: &str = "
-sinks:
-  copy:
-    from: rows
-    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 2}}
-    format: json
-";
 const FOLDER: &str = "
 sinks:
   copy: {from: rows, files: {url: out}, format: {parquet: {}}}
@@ -29,7 +16,7 @@ fn a_renamed_sink_that_holds_the_ledger_goes_on_where_it_stood() {
     let stage = Stage::new(&kafka, "renamed", 3);
     let mut feed = stage.feed(&stage.input, 3);
     for name in ["copy", "other", "third"] {
-        stage.document(&format!("{SOURCE}{}", TOPIC.replace("copy", name)));
+        stage.document(&format!("{SOURCE}{}", COPY.replace("copy", name)));
         feed.more(200);
         // Killed with what isn't committed, the next one goes on from there.
         let mut process = stage.run();
@@ -45,7 +32,7 @@ fn a_ledger_that_stays_behind_is_told_with_the_command_that_settles_it() {
     let test = "a ledger that stays behind is told with the command that settles it";
     let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
     let stage = Stage::new(&kafka, "moved", 3);
-    let (topic, folder) = (format!("{SOURCE}{TOPIC}"), format!("{SOURCE}{FOLDER}"));
+    let (topic, folder) = (format!("{SOURCE}{COPY}"), format!("{SOURCE}{FOLDER}"));
     let mut feed = stage.feed(&stage.input, 3);
     feed.more(100);
     stage.document(&topic);

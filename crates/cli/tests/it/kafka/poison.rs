@@ -3,21 +3,9 @@
 use testkit::kafka::Record;
 
 use super::feed::{assert_exactly, assert_in_order, rows};
-use super::stage::{Stage, address, metric};
+use super::stage::{COPY, SOURCE, Stage, address, metric};
 use crate::process::until;
 
-const SPEC: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
-sinks:
-  copy:
-    from: rows
-    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 2}}
-    format: json
-commit: {every: 100ms}
-";
 const POISON: [&[u8]; 4] = [b"{\"id\": \"none\", \"key\": \"k\"}", b"\xff\xfe\x00", b"{\"id\": 1", b""];
 
 #[test]
@@ -25,7 +13,7 @@ fn messages_that_cannot_be_read_are_put_aside_and_the_rest_goes_on() {
     let test = "messages that cannot be read are put aside and the rest goes on";
     let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
     let stage = Stage::new(&kafka, "poison", 2);
-    stage.document(SPEC);
+    stage.document(&format!("{SOURCE}{COPY}commit: {{every: 100ms}}\n"));
     let mut feed = stage.feed(&stage.input, 2);
     for poison in POISON {
         feed.more(100);

@@ -5,20 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::feed::{assert_exactly, rows};
-use super::stage::Stage;
+use super::stage::{COPY, SOURCE, Stage};
 use crate::process::Process;
-
-const SPEC: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
-sinks:
-  copy:
-    from: rows
-    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 2}}
-    format: json
-";
 
 fn positions(stage: &Stage, words: &[&str]) -> Process {
     stage.place.start(&[&["positions", words[0], "stream.yaml"], &words[1..]].concat())
@@ -42,7 +30,7 @@ fn positions_are_shown_set_and_reset_and_a_stream_begins_anew() {
     let test = "positions are shown, set and reset, and a stream begins anew";
     let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
     let stage = Stage::new(&kafka, "positions", 2);
-    stage.document(SPEC);
+    stage.document(&format!("{SOURCE}{COPY}"));
     let mut nothing = positions(&stage, &["show"]);
     nothing.succeed();
     assert!(nothing.err().contains("has not run"), "{}", nothing.err());

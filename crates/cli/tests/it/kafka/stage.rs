@@ -8,6 +8,22 @@ use testkit::kafka::{Client, Kafka};
 use super::feed::Feed;
 use crate::process::{Place, Process, until};
 
+/// The source of the tests' documents.
+pub(crate) const SOURCE: &str = "
+sources:
+  rows:
+    kafka: {brokers: BROKERS, topics: INPUT}
+    format: {json: {schema: {columns: {id: int64, key: string}}}}
+";
+/// A sink that copies it, to which others may be added.
+pub(crate) const COPY: &str = "
+sinks:
+  copy:
+    from: rows
+    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 4}}
+    format: json
+";
+
 /// A stream from the topic `input`, and what it writes.
 pub(crate) struct Stage {
     pub(crate) place: Place,

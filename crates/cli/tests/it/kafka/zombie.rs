@@ -3,20 +3,11 @@
 use std::time::Duration;
 
 use super::feed::{assert_exactly, assert_in_order, assert_nothing_twice, rows};
-use super::stage::{Stage, address, metric, until_commits};
+use super::stage::{COPY, SOURCE, Stage, address, metric, until_commits};
 use crate::outputs;
 use crate::process::{Process, draw, given, pause, until};
 
-const SPEC: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
-sinks:
-  copy:
-    from: rows
-    kafka: {brokers: BROKERS, topic: OUTPUT, key: key, create: {partitions: 4}}
-    format: json
+const SAVED: &str = "
   saved: {from: rows, files: {url: out, roll: {rows: 500}}, format: {parquet: {}}}
 commit: {every: 100ms}
 batch: {rows: 64}
@@ -29,7 +20,7 @@ fn who_was_taken_over_while_it_was_stopped_ends_and_says_so() {
     let mut draw = draw();
     let rounds = given("HEADWATER_KAFKA_ROUNDS").unwrap_or(3);
     let stage = Stage::new(&kafka, "zombie", 3);
-    stage.document(SPEC);
+    stage.document(&format!("{SOURCE}{COPY}{SAVED}"));
     let feeding = stage.feed(&stage.input, 3).go_on(300);
     let mut first = stage.run();
     for _ in 0..rounds {
@@ -62,10 +53,6 @@ fn who_was_taken_over_while_it_was_stopped_ends_and_says_so() {
 
 /// Nothing is committed until a file is full, so that each process has rows in files that nobody sees.
 const STAGED: &str = "
-sources:
-  rows:
-    kafka: {brokers: BROKERS, topics: INPUT}
-    format: {json: {schema: {columns: {id: int64, key: string}}}}
 sinks:
   saved: {from: rows, files: {url: out, roll: {rows: 400}}, format: {parquet: {}}}
   topic:
@@ -86,7 +73,7 @@ fn who_finds_its_files_swept_does_not_take_the_task_back() {
     let test = "who finds its files swept does not take the task back";
     let Some(kafka) = testkit::kafka::shared(test, "kafka") else { return };
     let stage = Stage::new(&kafka, "swept", 1);
-    stage.document(STAGED);
+    stage.document(&format!("{SOURCE}{STAGED}"));
     let mut feed = stage.feed(&stage.input, 1);
     feed.more(100);
     let listen = ["--listen", "127.0.0.1:0"];
