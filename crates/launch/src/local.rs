@@ -15,6 +15,7 @@ mod program;
 mod start;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as threads};
 use std::time::Duration;
@@ -97,12 +98,8 @@ impl Local {
         let (events, lines) = mpsc::channel(PENDING_MAX);
         let (stop, stops) = watch::channel(None);
         let phase = watch::Sender::new(Phase::Running);
-        let entry = Arc::new(Entry {
-            state: states,
-            phase: phase.clone(),
-            events: Arc::new(AsyncMutex::new(lines)),
-            stop,
-        });
+        let entry =
+            Arc::new(Entry { state: states, phase: phase.clone(), events: Arc::new(AsyncMutex::new(lines)), stop });
         entries.insert(command.name.clone(), Arc::clone(&entry));
         let ends = Ends { state, phase, events, stop: stops };
         let birth = Birth { command, ends, runtime: Handle::current(), gone: self.requests.clone() };
@@ -123,10 +120,7 @@ impl Launcher for Local {
         Box::pin(async move {
             let name = command.name.clone();
             let entry = self.begin(command)?;
-            let error = match entry.settled().await {
-                State::Failed(error) => error,
-                _ => return Ok(()),
-            };
+            let State::Failed(error) = entry.settled().await else { return Ok(()) };
             self.forget(&name, &entry);
             Err(error)
         })
@@ -163,19 +157,17 @@ impl Entry {
             *asked = if sooner { Some(grace) } else { *asked };
             sooner
         });
-        let mut state = std::pin::pin!(self.until(|state| matches!(state, State::Failed(_) | State::Ended(_))));
+        let mut state = std::pin::pin!(self.until(is_over));
         let mut over = self.phase.subscribe();
         let exited = async { over.wait_for(|phase| *phase >= Phase::Exited).await.is_ok() };
-        let state = tokio::select! {
-            state = &mut state => state,
-            _ = exited => match tokio::time::timeout(TAKE, self.drained(&mut state)).await {
-                Ok(state) => state,
-                Err(_) => {
-                    self.phase.send_if_modified(|phase| phase.raise(Phase::Abandoned));
-                    state.await
-                }
-            },
-        };
+        tokio::select! {
+            _ = state.as_mut() => {}
+            _ = exited => {
+                let taken = tokio::time::timeout(TAKE, self.drained(state.as_mut())).await;
+                self.phase.send_if_modified(|phase| taken.is_err() && phase.raise(Phase::Abandoned));
+            }
+        }
+        let state = self.until(is_over).await;
         match state {
             State::Ended(ended) => Some(*ended),
             _ => None,
@@ -183,16 +175,17 @@ impl Entry {
     }
 
     /// Waits for the end and, where nobody watches, lets go of the lines that stand in its way.
-    async fn drained(&self, end: impl Future<Output = State>) -> State {
+    async fn drained(&self, end: impl Future<Output = State>) {
         let dropped = async {
-            if let Ok(mut events) = self.events.try_lock() {
-                while events.recv().await.is_some() {}
-            }
-            std::future::pending::<()>().await;
+            let mut unwatched = self.events.try_lock().ok();
+            while let Some(events) = &mut unwatched
+                && events.recv().await.is_some()
+            {}
+            std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            state = end => state,
-            () = dropped => State::Starting,
+            _ = end => {}
+            never = dropped => match never {},
         }
     }
 
@@ -204,4 +197,8 @@ impl Entry {
             Err(_) => State::Failed(Error::Over),
         }
     }
+}
+
+fn is_over(state: &State) -> bool {
+    matches!(state, State::Failed(_) | State::Ended(_))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{Ended, Tally};
 
@@ -87,21 +87,16 @@ pub(crate) async fn read(
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut until: Option<Instant> = None;
     loop {
-        let read = match until {
-            Some(until) => match timeout_at(until, from.read(&mut chunk)).await {
-                Ok(read) => read,
-                Err(_) => {
-                    splitter.tally.left_open = true;
-                    break;
-                }
-            },
-            None => tokio::select! {
-                read = from.read(&mut chunk) => read,
-                _ = phase.wait_for(|phase| *phase >= Phase::Exited) => {
-                    until = Some(Instant::now() + LEFT_OPEN);
-                    continue;
-                }
-            },
+        let read = tokio::select! {
+            read = from.read(&mut chunk) => read,
+            _ = phase.wait_for(|phase| *phase >= Phase::Exited), if until.is_none() => {
+                until = Some(Instant::now() + LEFT_OPEN);
+                continue;
+            }
+            () = at(until) => {
+                splitter.tally.left_open = true;
+                break;
+            }
         };
         let Ok(1..) = read else { break };
         let bytes = &chunk[..read.unwrap_or_default()];
@@ -113,6 +108,14 @@ pub(crate) async fn read(
     splitter.end(&mut lines);
     pass(&events, &mut phase, stream, lines).await;
     Read { tally: splitter.tally, last_line: splitter.last }
+}
+
+/// Waits for a moment, or for ever.
+pub(crate) async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn pass(events: &mpsc::Sender<Event>, phase: &mut watch::Receiver<Phase>, stream: Stream, lines: Vec<Line>) {

@@ -7,12 +7,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use super::State;
 use super::memory::{self, KernelKills};
 use super::start::Process;
-use super::State;
-use crate::output::{self, Phase, Read, Splitter};
+use crate::output::{self, Phase, Read, Splitter, at};
 use crate::{Cause, Command, Ended, Event, Status, Stream};
 
 /// Where a process's news go, and where wishes come from.
@@ -107,19 +107,17 @@ fn terminate(process: &Process) {
     process.signal(Signal::CONT);
 }
 
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn write(mut pipe: pipe::Sender, input: Vec<u8>) {
     // A process need not read its input, so a broken pipe is no error.
     let _ = pipe.write_all(&input).await;
 }
 
-fn spawn_read(pipe: Option<pipe::Receiver>, stream: Stream, command: &Command, ends: &Ends) -> Option<JoinHandle<Read>> {
+fn spawn_read(
+    pipe: Option<pipe::Receiver>,
+    stream: Stream,
+    command: &Command,
+    ends: &Ends,
+) -> Option<JoinHandle<Read>> {
     let splitter = Splitter::new(command.line_bytes_max, command.stream_bytes_max, stream == Stream::Stdout);
     let (events, phase) = (ends.events.clone(), ends.phase.subscribe());
     pipe.map(|pipe| tokio::spawn(output::read(pipe, stream, splitter, events, phase)))

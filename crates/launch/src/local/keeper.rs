@@ -62,8 +62,8 @@ impl Keeper {
             .spawn();
         let Ok(mut shell) = started else { return };
         self.shell = shell.stdin.take().map(|pipe| (shell, pipe));
-        let list: String = self.groups.iter().map(|group| format!("start {group}\n")).collect();
-        let _ = self.tell(&list);
+        let list: Vec<String> = self.groups.iter().map(|group| format!("start {group}\n")).collect();
+        let _ = self.tell(&list.concat());
     }
 
     fn close(&mut self) {
