@@ -24,6 +24,7 @@ mod spec;
 mod store;
 mod timetable;
 mod view;
+mod work;
 
 pub use error::Error;
 pub use hub::{Hub, Waiter, lease_wait};
@@ -45,3 +46,4 @@ pub use store::{
 };
 pub use timetable::Timetable;
 pub use view::{Event, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
+pub use work::{Pace, Worked, Worker};
