@@ -310,11 +310,12 @@ impl Run {
 
 /// What is asked, once it is more than before.
 async fn asked(stop: &mut watch::Receiver<Level>, level: Level) -> Level {
-    match stop.wait_for(|asked| *asked > level).await {
-        Ok(asked) => *asked,
+    let asked = stop.wait_for(|asked| *asked > level).await.map(|asked| *asked).ok();
+    match asked {
+        Some(asked) => asked,
         // Whoever could ask is gone: as if asked.
-        Err(_) if level == Level::Run => Level::Drain,
-        Err(_) => std::future::pending().await,
+        None if level == Level::Run => Level::Drain,
+        None => std::future::pending().await,
     }
 }
 

@@ -81,7 +81,7 @@ async fn the_payload_goes_in_and_the_last_line_is_the_result() {
 
 #[tokio::test]
 async fn a_last_line_that_is_no_json_is_a_string_and_none_is_null() {
-    assert_eq!(ending("echo 12345678901234567890123").await["ack"]["result"].to_string(), "1.2345678901234568e22");
+    assert_eq!(ending("echo 12345678901234567890123").await["ack"]["result"].to_string(), "1.2345678901234568e+22");
     assert_eq!(ending("echo plain words").await, json!({"ack": {"result": "plain words"}}));
     assert_eq!(ending("true").await, json!({"ack": {"result": null}}));
 }
@@ -157,9 +157,9 @@ async fn a_job_that_is_cancelled_is_stopped_and_said_to_be() {
 }
 
 #[tokio::test]
-async fn an_ack_beats_a_cancel_that_comes_too_late() {
+async fn an_exit_without_error_is_no_success_when_it_was_asked_for() {
     let job = Job { pulse: Some(json!({"cancel": true})), ..Job::default() };
-    let (ending, _) = one("trap '' TERM; sleep 0.3; echo 1", job).await;
+    let (ending, _) = one("trap 'exit 0' TERM; sleep 100 & wait", job).await;
     assert_eq!(ending["nack"]["error"]["message"], "stopped, because the job was cancelled");
 }
 
@@ -214,21 +214,24 @@ async fn a_result_outlives_a_server_that_is_away_and_is_kept_by_beats() {
 async fn a_refused_result_is_told_as_a_failure_and_holds_up_no_neighbour() {
     let (server, address) = Server::start().await;
     let refusal = Some(json!({"code": "too_large", "detail": "it is too large"}));
-    server.add_job(Job { refusal, ..Job::default() });
-    server.add(Value::Null);
-    server.fail(FINISH, &[Fault::Refused]);
-    let at_work = AtWork::start(worker(&address, "sleep 0.2; echo 1"));
+    server.add_job(Job { refusal, payload: json!(0.3), ..Job::default() });
+    server.add(json!(0.3));
+    server.add(json!(0));
+    // The last is told slowly, so that the others are told together, which is refused.
+    server.fail(FINISH, &[Fault::Slow(Duration::from_millis(800)), Fault::Refused]);
+    let at_work = AtWork::start(worker(&address, "read seconds; sleep $seconds; echo 1"));
     let endings = server.endings().await;
-    assert!(endings[0]["nack"]["error"]["message"].as_str().unwrap().starts_with("the server refused the result"));
-    assert!(endings.iter().any(|ending| ending["ack"]["result"] == 1) || server.inner().bodies(FINISH).len() < 3);
-    at_work.stop(Level::Drain).await;
+    assert_eq!(endings[0]["nack"]["error"]["message"], "the server refused the result: it is too large");
+    assert_eq!(endings[1..], [json!({"ack": {"result": 1}}), json!({"ack": {"result": 1}})]);
+    assert_eq!(server.inner().bodies(FINISH)[1]["outcomes"].as_array().unwrap().len(), 2);
+    assert_eq!(at_work.stop(Level::Drain).await, Worked { succeeded: 2, failed: 1, ..Worked::default() });
 }
 
 #[tokio::test]
-async fn a_thousand_lines_arrive_in_their_order_and_a_down_server_is_asked_again() {
+async fn thousands_of_lines_arrive_in_their_order_and_a_down_server_is_asked_again() {
     let (server, address) = Server::start().await;
     let id = server.add(Value::Null);
-    server.inner().requests.clear();
+    server.fail(format!("/v1/jobs/{id}/logs").leak(), &[Fault::Down, Fault::Down]);
     let at_work = AtWork::start(worker(&address, "seq 1 3000; echo done"));
     assert_eq!(server.endings().await, [json!({"ack": {"result": "done"}})]);
     at_work.stop(Level::Drain).await;

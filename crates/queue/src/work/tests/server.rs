@@ -122,7 +122,8 @@ impl Server {
             // Ends the connection without a word.
             std::panic::resume_unwind(Box::new(()));
         }
-        reply.to_string().into_response()
+        let status = if reply.get("code").is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
+        (status, reply.to_string()).into_response()
     }
 
     async fn answer(&self, path: &str, body: &Value) -> Value {
@@ -211,7 +212,9 @@ impl Inner {
     fn log(&mut self, path: &str, body: &Value) -> Value {
         let id = path.strip_prefix("/v1/jobs/").unwrap().strip_suffix("/logs").unwrap();
         let job = self.jobs.get_mut(id).unwrap();
-        assert_eq!(job.token, body["token"].as_str().unwrap());
+        if job.token != body["token"].as_str().unwrap() {
+            return json!({ "code": "lease_lost" });
+        }
         assert!(job.ending.is_none(), "a line after the end");
         job.logs.extend(body["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()));
         Value::Null
