@@ -1,0 +1,195 @@
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::error::Error;
+use crate::id::JobId;
+use crate::lease::{Lease, LeaseRequest};
+use crate::store::Store;
+
+/// Where many wait for few: who waits for a job of a queue is woken one for each job that becomes ready, the longest
+/// waiting first, so that two thousand idle workers cost nothing.
+#[derive(Clone, Default)]
+pub struct Hub(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    queues: HashMap<String, VecDeque<Arc<Seat>>>,
+    jobs: HashMap<JobId, Vec<Arc<Seat>>>,
+}
+
+#[derive(Default)]
+struct Seat {
+    types: Vec<String>,
+    bell: Notify,
+    woken: AtomicBool,
+}
+
+impl Seat {
+    fn takes(&self, kind: Option<&str>) -> bool {
+        self.types.is_empty() || kind.is_some_and(|kind| self.types.iter().any(|own| own == kind))
+    }
+}
+
+impl Hub {
+    /// Waits for a ready job of one of the queues. Ask the store after this, then wait: a job that comes between is
+    /// then not missed.
+    pub fn ready(&self, queues: &[String], types: &[String]) -> Waiter {
+        let seat = Arc::new(Seat { types: types.to_vec(), ..Seat::default() });
+        let mut waiting = self.lock();
+        for queue in queues {
+            waiting.queues.entry(queue.clone()).or_default().push_back(Arc::clone(&seat));
+        }
+        Waiter { hub: self.clone(), seat, on: On::Queues(queues.to_vec()) }
+    }
+
+    /// Waits for a job to change.
+    pub fn job(&self, id: JobId) -> Waiter {
+        let seat = Arc::new(Seat::default());
+        self.lock().jobs.entry(id).or_default().push(Arc::clone(&seat));
+        Waiter { hub: self.clone(), seat, on: On::Job(id) }
+    }
+
+    /// Wakes up to `jobs` of those who wait for such a job. For stores, once the jobs are durable.
+    pub fn wake_ready(&self, queue: &str, kind: Option<&str>, jobs: usize) {
+        self.wake(queue, jobs, |seat| seat.takes(kind));
+    }
+
+    fn wake(&self, queue: &str, jobs: usize, takes: impl Fn(&Seat) -> bool) {
+        let mut waiting = self.lock();
+        let Some(seats) = waiting.queues.get_mut(queue) else { return };
+        let mut left = jobs;
+        seats.retain(|seat| {
+            if left == 0 || !takes(seat) {
+                return true;
+            }
+            // Somebody who was woken for another queue needs no second bell.
+            if !seat.woken.swap(true, Ordering::AcqRel) {
+                seat.bell.notify_one();
+                left -= 1;
+            }
+            false
+        });
+        if seats.is_empty() {
+            waiting.queues.remove(queue);
+        }
+    }
+
+    /// Wakes all who wait for this job. For stores, once the change is durable.
+    pub fn wake_job(&self, id: JobId) {
+        for seat in self.lock().jobs.remove(&id).unwrap_or_default() {
+            seat.woken.store(true, Ordering::Release);
+            seat.bell.notify_one();
+        }
+    }
+
+    /// Wakes everybody: the store has stopped, or may have missed something.
+    pub fn wake_all(&self) {
+        let waiting = std::mem::take(&mut *self.lock());
+        for seat in waiting.queues.into_values().flatten().chain(waiting.jobs.into_values().flatten()) {
+            seat.woken.store(true, Ordering::Release);
+            seat.bell.notify_one();
+        }
+    }
+
+    /// Whether anybody waits for a job: a store may then spare itself the telling.
+    pub fn is_idle(&self) -> bool {
+        let waiting = self.lock();
+        waiting.queues.is_empty() && waiting.jobs.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hub")
+    }
+}
+
+/// A place in a [`Hub`]. Dropped, it is free; if it was woken for a job and did not take note, the next one is.
+pub struct Waiter {
+    hub: Hub,
+    seat: Arc<Seat>,
+    on: On,
+}
+
+enum On {
+    Queues(Vec<String>),
+    Job(JobId),
+}
+
+impl Waiter {
+    /// Until woken.
+    pub async fn woken(self) {
+        self.seat.bell.notified().await;
+        // Taken note of: whoever drops this now has nothing to pass on.
+        self.seat.woken.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waiter")
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.hub.lock();
+        match &self.on {
+            On::Job(id) => {
+                if let Some(seats) = waiting.jobs.get_mut(id) {
+                    seats.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+                    if seats.is_empty() {
+                        waiting.jobs.remove(id);
+                    }
+                }
+            }
+            On::Queues(queues) => {
+                for queue in queues {
+                    let Some(seats) = waiting.queues.get_mut(queue) else { continue };
+                    seats.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+                    if seats.is_empty() {
+                        waiting.queues.remove(queue);
+                    }
+                }
+                drop(waiting);
+                if self.seat.woken.load(Ordering::Acquire) {
+                    // Which queue it was is not known any more; a bell too many does no harm.
+                    queues.iter().for_each(|queue| self.hub.wake(queue, 1, |_| true));
+                }
+            }
+        }
+    }
+}
+
+/// Leases as [`Store::lease`] does, and waits for a job while there is none, for as long as the request says but at
+/// most `longest`. Needs a tokio runtime with time.
+pub async fn lease_wait(store: &dyn Store, request: LeaseRequest, longest: Duration) -> Result<Vec<Lease>, Error> {
+    let wait = request.wait.map_or(Duration::ZERO, |wait| wait.get().min(longest));
+    let asked = async {
+        loop {
+            let waiter = store.hub().ready(&request.queues, &request.types);
+            let leases = store.lease(request.clone()).await?;
+            if !leases.is_empty() || wait.is_zero() {
+                return Ok(leases);
+            }
+            match store.poll_every() {
+                Some(every) => drop(tokio::time::timeout(every, waiter.woken()).await),
+                None => waiter.woken().await,
+            }
+        }
+    };
+    if wait.is_zero() {
+        return asked.await;
+    }
+    // A lease that is cut off here is given back by the store, since nobody takes its reply.
+    tokio::time::timeout(wait, asked).await.unwrap_or_else(|_| Ok(Vec::new()))
+}

@@ -1,0 +1,5 @@
+//! Jobs in a SQLite file.
+/// x
+pub struct Sqlite;
+/// x
+pub struct SqliteOptions;
