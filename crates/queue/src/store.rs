@@ -34,7 +34,7 @@ pub trait Store: Send + Sync {
     fn lease(&self, request: LeaseRequest) -> Pending<Vec<Lease>>;
 
     /// Renews leases. The reply has one result for each beat.
-    fn heartbeat(&self, worker: Option<String>, beats: Vec<Beat>) -> Pending<Vec<Result<Pulse, Error>>>;
+    fn heartbeat(&self, beats: Vec<Beat>) -> Pending<Vec<Result<Pulse, Error>>>;
 
     /// Does what people and documents ask for.
     fn change(&self, change: Change) -> Pending<Changed>;
