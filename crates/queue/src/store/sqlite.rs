@@ -12,13 +12,15 @@ mod read;
 mod row;
 mod slot;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -270,13 +272,24 @@ fn give_back(leases: Vec<Lease>) -> Option<Work> {
     Some(work)
 }
 
+/// More work for a store that may be gone.
+fn send_to(store: &Weak<Inner>, more: Option<Work>) {
+    if let Some(inner) = store.upgrade()
+        && let (Some(works), Some(work)) = (&inner.works, more)
+    {
+        let _ = works.send(work);
+    }
+}
+
 impl Store for Sqlite {
     fn put(&self, put: Put) -> Pending<Vec<Result<Placed, Error>>> {
         self.write(move |book| book.put(put), nothing)
     }
 
     fn lease(&self, request: LeaseRequest) -> Pending<Vec<Lease>> {
-        self.write(move |book| book.lease(&request), give_back)
+        let pending = self.write(move |book| book.lease(&request), give_back);
+        let store = Arc::downgrade(&self.0);
+        pending.or_else(move |leases| send_to(&store, give_back(leases)))
     }
 
     fn heartbeat(&self, beats: Vec<Beat>) -> Pending<Vec<Result<Pulse, Error>>> {
@@ -292,7 +305,9 @@ impl Store for Sqlite {
     }
 
     fn finish(&self, finish: Finish) -> Pending<FinishReply> {
-        self.write(move |book| book.finish(finish), |reply| give_back(reply.leases))
+        let pending = self.write(move |book| book.finish(finish), |reply| give_back(reply.leases));
+        let store = Arc::downgrade(&self.0);
+        pending.or_else(move |reply| send_to(&store, give_back(reply.leases)))
     }
 
     fn sweep(&self) -> Pending<Swept> {
