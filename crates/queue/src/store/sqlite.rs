@@ -76,6 +76,7 @@ struct Inner {
     shared: Arc<Shared>,
     hub: Hub,
     clock: Clock,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -136,8 +137,8 @@ impl Sqlite {
             let reads_in = Arc::clone(&reads_in);
             threads.push(thread("queue-read", move || answer_reads(&connection, &reads_in))?);
         }
-        let (works, reads, clock) = (Some(works), Some(reads), options.clock.clone());
-        Ok(Self(Arc::new(Inner { works, reads, threads, shared, hub, clock, _lock: lock })))
+        let (works, reads, clock, path) = (Some(works), Some(reads), options.clock.clone(), path.clone());
+        Ok(Self(Arc::new(Inner { works, reads, threads, shared, hub, clock, path, _lock: lock })))
     }
 
     /// Why the store has stopped, if it has. The process must end then.
@@ -152,9 +153,10 @@ impl Sqlite {
 
     /// Copies the store to a new file while it is in use.
     pub fn backup(&self, to: &Path) -> Pending<()> {
-        let to = to.to_string_lossy().into_owned();
-        self.read(move |connection| {
-            connection.execute("VACUUM INTO ?1", [to])?;
+        let (from, to) = (self.0.path.clone(), to.to_string_lossy().into_owned());
+        // A reader's own connection may not write, not even to another file.
+        self.read(move |_| {
+            connect(&from, 1024)?.execute("VACUUM INTO ?1", [to])?;
             Ok(())
         })
     }

@@ -173,7 +173,11 @@ impl Book {
         self.connection.prepare_cached("SAVEPOINT part")?.execute([])?;
         let (mark, wakes) = (self.undo.len(), self.wakes.len());
         let done = work(self);
-        if let Err(Fault::Refused(_)) = &done {
+        if let Err(Fault::Broken(_)) = &done {
+            // SQLite may have rolled the whole transaction back already; what broke is what is to be told.
+            return done;
+        }
+        if done.is_err() {
             self.connection.prepare_cached("ROLLBACK TO part")?.execute([])?;
             while self.undo.len() > mark {
                 self.take_back();

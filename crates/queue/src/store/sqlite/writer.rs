@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Shared;
 use super::book::{Book, Done, Fault};
 use crate::error::Error;
-use crate::store::{Pending, Promise, promise};
+use crate::store::{Pending, promise};
 
 /// Requests that share one transaction at most.
 const GROUP_MAX: usize = 1024;
@@ -15,8 +15,8 @@ const GROUP_MAX: usize = 1024;
 /// How long lines of logs wait for a transaction that comes anyway.
 const LOGS_WAIT: Duration = Duration::from_millis(200);
 
-/// Something to do in a transaction. It gives back how to answer once that is durable.
-pub(super) type Work = Box<dyn FnOnce(&mut Book) -> Done<Answer> + Send>;
+/// Something to do in a transaction. It gives back how to answer once that is durable, and what broke, if it did.
+pub(super) type Work = Box<dyn FnOnce(&mut Book) -> (Answer, Option<rusqlite::Error>) + Send>;
 
 /// Answers, and may ask for more work: giving back what the answer would have handed out.
 pub(super) struct Answer(Box<dyn FnOnce(Result<(), Error>) -> Option<Work>>);
@@ -28,29 +28,14 @@ pub(super) fn work<T: Send + 'static>(
 ) -> (Work, Pending<T>) {
     let (promise, pending) = promise();
     let work = move |book: &mut Book| {
-        let reply = match book.attempt(run) {
-            Ok(reply) => Ok(reply),
-            Err(Fault::Refused(error)) => Err(error),
-            // The promise is kept here, since the answer is lost with the transaction.
-            Err(broken) => return Err(break_promise(promise, broken)),
+        let (reply, broken) = told(book.attempt(run));
+        let answer = move |durable: Result<(), Error>| {
+            let left = promise.keep(durable.and(reply));
+            left.and_then(Result::ok).and_then(untaken)
         };
-        Ok(answer(promise, reply, untaken))
+        (Answer(Box::new(answer)), broken)
     };
     (Box::new(work), pending)
-}
-
-fn answer<T: 'static>(promise: Promise<T>, reply: Result<T, Error>, untaken: fn(T) -> Option<Work>) -> Answer {
-    Answer(Box::new(move |durable| {
-        let left = promise.keep(durable.and(reply));
-        left.and_then(Result::ok).and_then(untaken)
-    }))
-}
-
-fn break_promise<T>(promise: Promise<T>, fault: Fault) -> Fault {
-    if let Fault::Broken(error) = &fault {
-        promise.keep(Err(down(error)));
-    }
-    fault
 }
 
 /// Work that is answered at once, before it is durable.
@@ -59,15 +44,19 @@ pub(super) fn work_at_once<T: Send + 'static>(
 ) -> (Work, Pending<T>) {
     let (promise, pending) = promise();
     let work = move |book: &mut Book| {
-        let reply = match book.attempt(run) {
-            Ok(reply) => Ok(reply),
-            Err(Fault::Refused(error)) => Err(error),
-            Err(broken) => return Err(break_promise(promise, broken)),
-        };
+        let (reply, broken) = told(book.attempt(run));
         promise.keep(reply);
-        Ok(Answer(Box::new(|_| None)))
+        (Answer(Box::new(|_| None)), broken)
     };
     (Box::new(work), pending)
+}
+
+fn told<T>(done: Done<T>) -> (Result<T, Error>, Option<rusqlite::Error>) {
+    match done {
+        Ok(reply) => (Ok(reply), None),
+        Err(Fault::Refused(error)) => (Err(error), None),
+        Err(Fault::Broken(error)) => (Err(down(&error)), Some(error)),
+    }
 }
 
 pub(super) fn down(error: &rusqlite::Error) -> Error {
@@ -82,7 +71,6 @@ pub(super) fn run(mut book: Book, works: &Receiver<Work>, shared: &Shared) {
             Ok(more) => next = more,
             Err(why) => {
                 tracing::error!(%why, "the queue's store has stopped");
-                shared.fail(&why);
                 book.hub.wake_all();
                 // Whoever still waits, or comes, is told by the handle, which looks at `shared` first, or by the
                 // promise that is dropped with its work.
@@ -125,8 +113,9 @@ fn commit(book: &mut Book, group: Vec<Work>, shared: &Shared) -> Result<Vec<Work
     let mut answers = Vec::with_capacity(group.len());
     let done = transaction(book, group, &mut answers, is_for_logs);
     let durable = done.map_err(|error| down(&error));
-    if durable.is_ok() {
-        book.tell();
+    match &durable {
+        Ok(()) => book.tell(),
+        Err(why) => shared.fail(why),
     }
     shared.groups.fetch_add(1, Ordering::Relaxed);
     shared.requests.fetch_add(answers.len() as u64, Ordering::Relaxed);
@@ -143,11 +132,10 @@ fn transaction(
     book.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let before = book.connection.total_changes();
     for work in group {
-        match work(book) {
-            Ok(answer) => answers.push(answer),
-            Err(Fault::Broken(error)) => return Err(roll_back(book, error)),
-            // `attempt` has turned refusals into answers.
-            Err(Fault::Refused(_)) => {}
+        let (answer, broken) = work(book);
+        answers.push(answer);
+        if let Some(error) = broken {
+            return Err(roll_back(book, error));
         }
     }
     let flushed = book.flush().and_then(|()| {
