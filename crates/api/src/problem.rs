@@ -1,0 +1,144 @@
+//! What a client is told that can't have what it asks for: RFC 9457.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Why a request, or one item of it, was refused: a problem as RFC 9457 has it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// A URI that ends with the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: String,
+    /// The status of the reply, or the one that this item would have had by itself.
+    pub(crate) status: u16,
+    /// A word for programs. It never changes.
+    pub(crate) code: String,
+    /// What is wrong here, for people.
+    detail: String,
+    /// The path of the field that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// Which item of the request is wrong, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    /// Seconds to wait before another try, where waiting helps. The header `Retry-After` says the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+/// What a handler replies.
+pub(crate) type Reply = Result<Response, Problem>;
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("https://headwater.dev/problem/{code}"),
+            title: status.canonical_reason().unwrap_or("Refused").to_owned(),
+            status: status.as_u16(),
+            code: code.to_owned(),
+            detail: detail.into(),
+            field: None,
+            index: None,
+            retry_after: None,
+        }
+    }
+
+    /// A field is not as it must be.
+    pub(crate) fn invalid(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail).field(field)
+    }
+
+    /// There is none, or none that the caller may know of.
+    pub(crate) fn not_found(what: &'static str, name: &str) -> Self {
+        queue::Error::NotFound { what, name: name.to_owned() }.into()
+    }
+
+    /// The server has as much to do as it takes.
+    pub(crate) fn busy(what: &str) -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{what}; try again"))
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn field(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned()).filter(|field| !field.is_empty() && field != ".");
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn index(mut self, index: usize) -> Self {
+        self.index = Some(index);
+        self
+    }
+}
+
+impl From<queue::Error> for Problem {
+    fn from(error: queue::Error) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // A wait of less than a second is still a wait.
+        let retry_after =
+            error.retry_after().map(|wait| wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+        let problem = Self { retry_after, ..Self::new(status, error.code(), error.to_string()) };
+        match &error {
+            queue::Error::Invalid { field, .. } | queue::Error::TooLarge { field, .. } => problem.field(field),
+            queue::Error::UnknownParent { .. } => problem.field("after"),
+            queue::Error::Atomic { index, .. } => problem.index(*index),
+            _ => problem,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            tracing::warn!(code = self.code, detail = self.detail, "a request failed");
+        }
+        let mut response = (status, serde_json::to_vec(&self).unwrap_or_default()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// The media type of problems.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Turns what others refuse (the router, hyper) into problems.
+pub(crate) async fn everywhere(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let problem = match status {
+        StatusCode::NOT_FOUND => Problem::new(status, "not_found", format!("there is no `{path}`; see /openapi.json")),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(status, "method_not_allowed", format!("`{path}` has no {method}; `Allow` says what it has"))
+        }
+        _ => Problem::new(status, "refused", format!("{method} `{path}` was refused")),
+    };
+    let (mut parts, _) = response.into_parts();
+    let (made, body) = problem.into_response().into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(made.headers);
+    Response::from_parts(parts, Body::new(body))
+}

@@ -1,0 +1,158 @@
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use queue::{BULK_JOBS_MAX, JobId, Json, NewJob, Placed, Put, Reason, Scope, State as JobState};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::access::Caller;
+use crate::body::{self, Item, Many, One};
+use crate::operation::Operation;
+use crate::problem::{Problem, Reply};
+use crate::query::{Name, Query};
+use crate::state::Api;
+
+const SCOPES: &[Scope] = &[Scope::Enqueue];
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/v1/queues/{queue}/jobs", put)
+            .summary("Puts a job. Once the reply comes, the job is durable.")
+            .scopes(SCOPES)
+            .body::<NewJob>()
+            .reply::<Enqueued>(201, "It was put.")
+            .reply::<Enqueued>(200, "Its key had put it before."),
+        Operation::post("/v1/queues/{queue}/jobs/bulk", bulk)
+            .summary("Puts up to 10,000 jobs, each taken or refused by itself.")
+            .scopes(SCOPES)
+            .query::<bool>("atomic", "Whether one that is refused refuses all. Default false.")
+            .body::<Vec<NewJob>>()
+            .reply::<Vec<Item<Enqueued>>>(200, "What came of each job, in their order."),
+    ]
+}
+
+/// Where a job was put.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Enqueued {
+    /// What it is called.
+    id: JobId,
+    /// Where it is.
+    state: JobState,
+    /// Whether its key had put it before.
+    duplicate: bool,
+    /// What the first one came to, where this is a duplicate of a job that succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Json>,
+    /// Why the first one ended as it did, where this is a duplicate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+}
+
+impl From<Placed> for Enqueued {
+    fn from(placed: Placed) -> Self {
+        let Placed { id, state, duplicate } = placed;
+        Self { id, state, duplicate, result: None, reason: None }
+    }
+}
+
+async fn put(
+    State(api): State<Api>,
+    caller: Caller,
+    Name(queue): Name,
+    query: Query,
+    headers: HeaderMap,
+    One(mut job, _held): One<NewJob>,
+) -> Reply {
+    query.only(&[])?;
+    caller.need(SCOPES, &queue)?;
+    if job.traceparent.is_none() {
+        job.traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    }
+    check(&job, &queue)?;
+    let placed = one(&api, &queue, job).await?;
+    let (id, status) = (placed.id, if placed.duplicate { StatusCode::OK } else { StatusCode::CREATED });
+    let mut enqueued = Enqueued::from(placed);
+    if enqueued.duplicate && enqueued.state.has_ended() {
+        // One that was forgotten between is a duplicate all the same.
+        if let Ok(first) = api.view.get(id).await {
+            (enqueued.result, enqueued.reason) = (first.result, first.reason);
+        }
+    }
+    let mut response = body::json(status, &enqueued);
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/jobs/{id}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// Puts one job.
+pub(super) async fn one(api: &Api, queue: &str, job: NewJob) -> Result<Placed, Problem> {
+    let placed = api.store.put(Put::one(queue, job)).await?.pop();
+    Ok(placed.unwrap_or_else(|| Err(queue::Error::StoreDown { why: "it gave no reply".to_owned() }))?)
+}
+
+fn check(job: &NewJob, queue: &str) -> Result<(), Problem> {
+    if job.queue.as_ref().is_some_and(|own| own != queue) {
+        return Err(Problem::invalid("queue", format!("`queue` must be `{queue}`, as in the path, or left out")));
+    }
+    Ok(job.check()?)
+}
+
+async fn bulk(
+    State(api): State<Api>,
+    caller: Caller,
+    Name(queue): Name,
+    query: Query,
+    Many(texts, _held): Many<Vec<Json>>,
+) -> Reply {
+    let query = query.only(&["atomic"])?;
+    let atomic = query.get::<bool>("atomic")?.unwrap_or(false);
+    caller.need(SCOPES, &queue)?;
+    if texts.len() > BULK_JOBS_MAX {
+        let detail = format!("{} jobs; at most {BULK_JOBS_MAX} are taken", texts.len());
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+    }
+    let (mut jobs, mut places, mut items) = (Vec::with_capacity(texts.len()), Vec::new(), Vec::new());
+    for (index, text) in texts.into_iter().enumerate() {
+        let job = body::parse::<NewJob>(text.as_str().as_bytes());
+        match job.and_then(|job| check(&job, &queue).map(|()| job)) {
+            Ok(job) => {
+                jobs.push(job);
+                places.push(index);
+                items.push(None);
+            }
+            Err(problem) if atomic => return Err(problem.index(index)),
+            Err(problem) => items.push(Some(Item::from(Err(problem.index(index))))),
+        }
+    }
+    if jobs.is_empty() {
+        return Ok(reply(items));
+    }
+    let results = api.store.put(Put { queue, jobs, atomic }).await?;
+    if atomic && let Some((index, error)) = culprit(&results) {
+        return Err(Problem::from(error).index(index));
+    }
+    for (index, result) in places.into_iter().zip(results) {
+        let result = result.map(Enqueued::from).map_err(|error| Problem::from(error).index(index));
+        items[index] = Some(result.into());
+    }
+    Ok(reply(items))
+}
+
+/// The one that refused all.
+fn culprit(results: &[Result<Placed, queue::Error>]) -> Option<(usize, queue::Error)> {
+    let refused = || results.iter().enumerate().filter_map(|(index, result)| Some((index, result.as_ref().err()?)));
+    let own = refused().find(|(_, error)| !matches!(error, queue::Error::Atomic { .. }));
+    match own.or_else(|| refused().next())? {
+        (_, queue::Error::Atomic { index, why }) => Some((*index, why.as_ref().clone())),
+        (index, error) => Some((index, error.clone())),
+    }
+}
+
+fn reply(items: Vec<Option<Item<Enqueued>>>) -> Response {
+    // Each has one: a store that replied to fewer than it was given is caught here.
+    let missing = || Item::from(Err(queue::Error::StoreDown { why: "it gave no reply".to_owned() }.into()));
+    let items: Vec<Item<Enqueued>> = items.into_iter().map(|item| item.unwrap_or_else(missing)).collect();
+    body::ok(&items)
+}
