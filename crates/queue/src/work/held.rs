@@ -119,12 +119,11 @@ fn hear(held: &Held, token: &Token, pulse: &Value) {
     if is("drain") {
         held.draining.store(true, Ordering::Relaxed);
     }
-    match pulse.get("code").and_then(Value::as_str) {
-        Some("lease_lost" | "not_found") => held.wish(token, Wish::Lost),
-        // The store may be back for the next beat.
-        Some(_) => {}
-        None if is("cancel") => held.wish(token, Wish::Cancel),
-        None => {}
+    let code = pulse.get("code").and_then(Value::as_str);
+    if matches!(code, Some("lease_lost" | "not_found")) {
+        held.wish(token, Wish::Lost);
+    } else if code.is_none() && is("cancel") {
+        held.wish(token, Wish::Cancel);
     }
 }
 

@@ -90,12 +90,14 @@ impl Writer {
             {
                 lines.extend(more);
             }
-            while !lines.is_empty() {
+            let mut taken = true;
+            while taken && !lines.is_empty() {
                 let rest = lines.split_off(fitting(&lines));
-                if !self.append(&lines).await {
-                    return;
-                }
+                taken = self.append(&lines).await;
                 lines = rest;
+            }
+            if !taken {
+                return;
             }
         }
     }

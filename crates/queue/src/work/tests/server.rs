@@ -129,12 +129,10 @@ impl Server {
     async fn answer(&self, path: &str, body: &Value) -> Value {
         match path {
             "/v1/leases" => {
-                let wait = if body["wait"].is_null() { 0 } else { 200 };
-                for _ in 0..wait / 5 {
-                    if !self.inner().ready.is_empty() {
-                        break;
-                    }
+                let mut looks = if body["wait"].is_null() { 0 } else { 40 };
+                while looks > 0 && self.inner().ready.is_empty() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
+                    looks -= 1;
                 }
                 self.inner().lease(body)
             }
