@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Worker;
-use super::client::{Client, Trouble};
+use super::client::{Client, Refusal, Trouble};
 use crate::id::{JobId, Token};
 use crate::lease::{Beat, Lease};
 use crate::limit;
@@ -119,10 +119,10 @@ fn hear(held: &Held, token: &Token, pulse: &Value) {
     if is("drain") {
         held.draining.store(true, Ordering::Relaxed);
     }
-    let code = pulse.get("code").and_then(Value::as_str);
-    if matches!(code, Some("lease_lost" | "not_found")) {
+    // Any other refusal is the store's, which may be back for the next beat.
+    if Refusal::of(pulse).is_some_and(|refusal| refusal.is_lost()) {
         held.wish(token, Wish::Lost);
-    } else if code.is_none() && is("cancel") {
+    } else if is("cancel") {
         held.wish(token, Wish::Cancel);
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Pace;
-use super::client::{ANSWER, Client, Patience, Trouble};
+use super::client::{ANSWER, Client, Patience, Trouble, is_lost};
 use crate::id::Token;
 use crate::lease::Lease;
 use crate::limit;
@@ -111,7 +111,7 @@ impl Writer {
                 Ok(_) => return true,
                 Err(Trouble::Refused { code, why }) => {
                     tracing::warn!(code, why, "append to a job's log");
-                    return code != "lease_lost" && code != "not_found";
+                    return !is_lost(&code);
                 }
                 Err(away) => patience.wait("append to a job's log", &away).await,
             }

@@ -183,7 +183,7 @@ impl Inner {
     fn end(&mut self, outcome: &Value) -> Value {
         let job = self.jobs.get_mut(outcome["id"].as_str().unwrap()).unwrap();
         if job.token != outcome["token"].as_str().unwrap() {
-            return json!({ "code": "lease_lost" });
+            return refused("lease_lost");
         }
         if let (Some(refusal), true) = (&job.refusal, outcome.get("ack").is_some()) {
             return refusal.clone();
@@ -202,7 +202,7 @@ impl Inner {
             let lost = job.token != beat["token"].as_str().unwrap();
             let pulse =
                 || json!({ "id": beat["id"], "cancel": false, "drain": false, "until": "2026-05-01T12:00:00Z" });
-            if lost { json!({ "code": "lease_lost" }) } else { job.pulse.clone().unwrap_or_else(pulse) }
+            if lost { refused("lease_lost") } else { job.pulse.clone().unwrap_or_else(pulse) }
         });
         beats.collect()
     }
@@ -221,4 +221,8 @@ impl Inner {
     pub(super) fn bodies(&self, path: &str) -> Vec<&Value> {
         self.requests.iter().filter(|(at, _)| at == path).map(|(_, body)| body).collect()
     }
+}
+
+fn refused(code: &str) -> Value {
+    json!({ "error": { "code": code, "status": 409 } })
 }
