@@ -34,7 +34,7 @@ pub trait Store: Send + Sync {
     fn lease(&self, request: LeaseRequest) -> Pending<Vec<Lease>>;
 
     /// Renews leases. The reply has one result for each beat.
-    fn heartbeat(&self, worker: Option<String>, beats: Vec<Beat>) -> Pending<Vec<Result<Pulse, Error>>>;
+    fn heartbeat(&self, beats: Vec<Beat>) -> Pending<Vec<Result<Pulse, Error>>>;
 
     /// Does what people and documents ask for.
     fn change(&self, change: Change) -> Pending<Changed>;
@@ -204,14 +204,22 @@ pub struct Swept {
 }
 
 /// A reply that has not come yet: await it, or [`wait`](Pending::wait) for it on a thread of one's own.
-#[derive(Debug)]
 #[must_use = "the request may fail"]
-pub struct Pending<T>(oneshot::Receiver<Result<T, Error>>);
+pub struct Pending<T> {
+    receiver: oneshot::Receiver<Result<T, Error>>,
+    untaken: Option<Untaken<T>>,
+}
+
+/// What is done with a reply that came, and that nobody took.
+type Untaken<T> = Box<dyn FnOnce(T) + Send>;
 
 impl<T> Pending<T> {
     /// Blocks until the reply comes. Not for async code.
-    pub fn wait(self) -> Result<T, Error> {
-        self.0.blocking_recv().unwrap_or_else(|_| Err(gone()))
+    pub fn wait(mut self) -> Result<T, Error> {
+        self.untaken = None;
+        let (_, empty) = oneshot::channel();
+        let receiver = std::mem::replace(&mut self.receiver, empty);
+        receiver.blocking_recv().unwrap_or_else(|_| Err(gone()))
     }
 
     /// A reply that is already there.
@@ -220,13 +228,41 @@ impl<T> Pending<T> {
         promise.keep(reply);
         pending
     }
+
+    /// Does this with a reply that came, but that was dropped before anybody took it.
+    pub fn or_else(self, untaken: impl FnOnce(T) + Send + 'static) -> Self {
+        let mut own = self;
+        own.untaken = Some(Box::new(untaken));
+        own
+    }
 }
 
 impl<T> Future for Pending<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|reply| reply.unwrap_or_else(|_| Err(gone())))
+        let polled = Pin::new(&mut self.receiver).poll(context);
+        if polled.is_ready() {
+            self.untaken = None;
+        }
+        polled.map(|reply| reply.unwrap_or_else(|_| Err(gone())))
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        let Some(untaken) = self.untaken.take() else { return };
+        // From here on the sender hears that nobody waits; what it had sent before is dealt with here.
+        self.receiver.close();
+        if let Ok(Ok(reply)) = self.receiver.try_recv() {
+            untaken(reply);
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pending")
     }
 }
 
@@ -248,5 +284,5 @@ impl<T> Promise<T> {
 /// Both ends of a reply, for whoever implements a [`Store`].
 pub fn promise<T>() -> (Promise<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
-    (Promise(sender), Pending(receiver))
+    (Promise(sender), Pending { receiver, untaken: None })
 }

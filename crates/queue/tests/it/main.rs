@@ -1,0 +1,5 @@
+//! The queue's stores, held to one suite.
+
+// Under `cfg(test)`, so that helpers may unwrap as tests do.
+#[cfg(test)]
+mod store;

@@ -1,0 +1,40 @@
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use queue::exercise::{Handle, Site, exercise};
+use queue::{Sqlite, SqliteOptions};
+use stdx::Clock;
+use tempfile::TempDir;
+
+/// A SQLite file. Its second handle is a clone of the first: another process is kept out by the file's lock.
+struct File {
+    folder: TempDir,
+    open: Mutex<Option<Sqlite>>,
+}
+
+impl File {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap(), open: Mutex::default() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("queue.sqlite")
+    }
+}
+
+impl Site for File {
+    fn open(&self, clock: &Clock) -> Handle {
+        let mut open = self.open.lock().unwrap();
+        let store = open.get_or_insert_with(|| Sqlite::open(&SqliteOptions::new(self.path(), clock.clone())).unwrap());
+        Handle { store: Arc::new(store.clone()), view: Arc::new(store.clone()) }
+    }
+
+    fn crash(&self) {
+        self.open.lock().unwrap().take();
+    }
+}
+
+#[test]
+fn sqlite() {
+    exercise(|| Box::new(File::new()));
+}
