@@ -14,6 +14,8 @@ use crate::lease::{Lease, LeaseRequest};
 
 /// How long an answer may take that waits for nothing but the disk.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// How long a connection that is not used is kept: less than servers do, so that none is closed as it is used again.
+const IDLE_MAX: Duration = Duration::from_secs(15);
 /// The first wait when the server is away.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 
@@ -51,6 +53,7 @@ impl Client {
             .no_proxy()
             .redirect(redirect::Policy::none())
             .retry(retry::never())
+            .pool_idle_timeout(IDLE_MAX)
             .tcp_keepalive(Duration::from_secs(30));
         let builder = if base.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
         let http = builder.build().map_err(|error| format!("can't speak to {base}: {}", Chain(&error)))?;
@@ -102,6 +105,34 @@ impl Client {
             }
         }
     }
+}
+
+/// Why one item of a request was refused.
+pub(super) struct Refusal {
+    pub(super) code: String,
+    pub(super) why: String,
+    /// Whether it may be taken later.
+    pub(super) is_passing: bool,
+}
+
+impl Refusal {
+    /// From an item of a reply, if it is refused.
+    pub(super) fn of(item: &Value) -> Option<Self> {
+        let problem = item.get("error")?;
+        let text = |field: &str| problem.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let status = problem.get("status").and_then(Value::as_u64).unwrap_or_default();
+        Some(Self { code: text("code"), why: text("detail"), is_passing: status >= 500 || status == 429 })
+    }
+
+    /// Whether the job is not the worker's any more.
+    pub(super) fn is_lost(&self) -> bool {
+        is_lost(&self.code)
+    }
+}
+
+/// Whether a code says that the job is not the worker's any more.
+pub(super) fn is_lost(code: &str) -> bool {
+    matches!(code, "lease_lost" | "not_found")
 }
 
 /// Waits between tries, and says once that it has to.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Pace;
-use super::client::{ANSWER, Client, Patience, Trouble};
+use super::client::{ANSWER, Client, Patience, Refusal, Trouble, is_lost};
 use crate::job::Failure;
 use crate::lease::{Ending, Finish, Lease, Nack, Outcome};
 
@@ -80,13 +80,10 @@ impl Settled {
     fn take(&mut self, outcomes: Vec<Outcome>, items: &[Value]) -> Vec<Outcome> {
         let mut again = Vec::new();
         for (outcome, item) in outcomes.into_iter().zip(items) {
-            match item.get("code").and_then(Value::as_str) {
+            match Refusal::of(item) {
                 None => self.outcomes.push((outcome, Verdict::Stored)),
-                Some("store_down") => again.push(outcome),
-                Some(code) => {
-                    let detail = item.get("detail").and_then(Value::as_str).unwrap_or_default();
-                    again.extend(self.refused(outcome, code, detail));
-                }
+                Some(refusal) if refusal.is_passing => again.push(outcome),
+                Some(refusal) => again.extend(self.refused(outcome, &refusal.code, &refusal.why)),
             }
         }
         again
@@ -95,8 +92,7 @@ impl Settled {
     /// A lease that is lost is lost. Whatever else is wrong with a result, its job must not stay without an end: it is
     /// told as a failure.
     fn refused(&mut self, outcome: Outcome, code: &str, why: &str) -> Option<Outcome> {
-        let known = matches!(code, "lease_lost" | "not_found");
-        if known || !matches!(outcome.ending, Ending::Ack(_)) {
+        if is_lost(code) || !matches!(outcome.ending, Ending::Ack(_)) {
             tracing::warn!(job = %outcome.id, code, why, "finish: not taken");
             self.outcomes.push((outcome, Verdict::Lost));
             return None;

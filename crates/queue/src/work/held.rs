@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Worker;
-use super::client::{Client, Trouble};
+use super::client::{Client, Refusal, Trouble};
 use crate::id::{JobId, Token};
 use crate::lease::{Beat, Lease};
 use crate::limit;
@@ -119,12 +119,11 @@ fn hear(held: &Held, token: &Token, pulse: &Value) {
     if is("drain") {
         held.draining.store(true, Ordering::Relaxed);
     }
-    match pulse.get("code").and_then(Value::as_str) {
-        Some("lease_lost" | "not_found") => held.wish(token, Wish::Lost),
-        // The store may be back for the next beat.
-        Some(_) => {}
-        None if is("cancel") => held.wish(token, Wish::Cancel),
-        None => {}
+    // Any other refusal is the store's, which may be back for the next beat.
+    if Refusal::of(pulse).is_some_and(|refusal| refusal.is_lost()) {
+        held.wish(token, Wish::Lost);
+    } else if is("cancel") {
+        held.wish(token, Wish::Cancel);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Pace;
-use super::client::{ANSWER, Client, Patience, Trouble};
+use super::client::{ANSWER, Client, Patience, Trouble, is_lost};
 use crate::id::Token;
 use crate::lease::Lease;
 use crate::limit;
@@ -90,12 +90,14 @@ impl Writer {
             {
                 lines.extend(more);
             }
-            while !lines.is_empty() {
+            let mut taken = true;
+            while taken && !lines.is_empty() {
                 let rest = lines.split_off(fitting(&lines));
-                if !self.append(&lines).await {
-                    return;
-                }
+                taken = self.append(&lines).await;
                 lines = rest;
+            }
+            if !taken {
+                return;
             }
         }
     }
@@ -109,7 +111,7 @@ impl Writer {
                 Ok(_) => return true,
                 Err(Trouble::Refused { code, why }) => {
                     tracing::warn!(code, why, "append to a job's log");
-                    return code != "lease_lost" && code != "not_found";
+                    return !is_lost(&code);
                 }
                 Err(away) => patience.wait("append to a job's log", &away).await,
             }

@@ -213,7 +213,7 @@ async fn a_result_outlives_a_server_that_is_away_and_is_kept_by_beats() {
 #[tokio::test]
 async fn a_refused_result_is_told_as_a_failure_and_holds_up_no_neighbour() {
     let (server, address) = Server::start().await;
-    let refusal = Some(json!({"code": "too_large", "detail": "it is too large"}));
+    let refusal = Some(json!({"error": {"code": "too_large", "status": 413, "detail": "it is too large"}}));
     server.add_job(Job { refusal, payload: json!(0.3), ..Job::default() });
     server.add(json!(0.3));
     server.add(json!(0));

@@ -129,12 +129,10 @@ impl Server {
     async fn answer(&self, path: &str, body: &Value) -> Value {
         match path {
             "/v1/leases" => {
-                let wait = if body["wait"].is_null() { 0 } else { 200 };
-                for _ in 0..wait / 5 {
-                    if !self.inner().ready.is_empty() {
-                        break;
-                    }
+                let mut looks = if body["wait"].is_null() { 0 } else { 40 };
+                while looks > 0 && self.inner().ready.is_empty() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
+                    looks -= 1;
                 }
                 self.inner().lease(body)
             }
@@ -185,7 +183,7 @@ impl Inner {
     fn end(&mut self, outcome: &Value) -> Value {
         let job = self.jobs.get_mut(outcome["id"].as_str().unwrap()).unwrap();
         if job.token != outcome["token"].as_str().unwrap() {
-            return json!({ "code": "lease_lost" });
+            return refused("lease_lost");
         }
         if let (Some(refusal), true) = (&job.refusal, outcome.get("ack").is_some()) {
             return refusal.clone();
@@ -204,7 +202,7 @@ impl Inner {
             let lost = job.token != beat["token"].as_str().unwrap();
             let pulse =
                 || json!({ "id": beat["id"], "cancel": false, "drain": false, "until": "2026-05-01T12:00:00Z" });
-            if lost { json!({ "code": "lease_lost" }) } else { job.pulse.clone().unwrap_or_else(pulse) }
+            if lost { refused("lease_lost") } else { job.pulse.clone().unwrap_or_else(pulse) }
         });
         beats.collect()
     }
@@ -223,4 +221,8 @@ impl Inner {
     pub(super) fn bodies(&self, path: &str) -> Vec<&Value> {
         self.requests.iter().filter(|(at, _)| at == path).map(|(_, body)| body).collect()
     }
+}
+
+fn refused(code: &str) -> Value {
+    json!({ "error": { "code": code, "status": 409 } })
 }
