@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use command::Command;
 pub use ended::{Cause, Ended, Status, Tally};
 pub use error::Error;
-pub use local::{Local, Watch};
+pub use local::{Local, Watch, find};
 pub use output::{Event, Line, Stream};
 
 /// What a launcher's verbs give: an answer that is awaited.

@@ -17,6 +17,7 @@ mod start;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as threads};
 use std::time::Duration;
 
@@ -64,6 +65,15 @@ enum State {
     Running,
     Failed(Error),
     Ended(Box<Ended>),
+}
+
+/// Where the program of a command is, if it can be run. Starts nothing.
+///
+/// # Errors
+///
+/// As [`start`](Launcher::start) would refuse it.
+pub fn find(command: &Command) -> Result<PathBuf, Error> {
+    program::find(command)
 }
 
 impl Local {

@@ -10,8 +10,10 @@
 //!               └─ a retry's back-off ──┴── lease lost ───┘
 //! ```
 
+mod check;
 mod error;
 pub mod exercise;
+mod facts;
 mod hub;
 mod id;
 mod job;
@@ -19,6 +21,8 @@ mod json;
 mod lease;
 mod limit;
 mod moment;
+mod plan;
+mod run;
 mod settings;
 mod spec;
 mod store;
@@ -26,7 +30,9 @@ mod timetable;
 mod view;
 mod work;
 
+pub use check::{Service, check, check_tree};
 pub use error::Error;
+pub use facts::{Facts, ProgramFacts, StoreFacts, World, facts};
 pub use hub::{Hub, Waiter, lease_wait};
 pub use id::{JobId, Token};
 pub use job::{Backoff, Concurrency, Failure, Job, NewJob, OnFail, Reason, State};
@@ -36,11 +42,13 @@ pub use lease::{
 };
 pub use limit::*;
 pub use moment::Moment;
+pub use plan::{Holder, Plan, Pool, Schedule, plan};
+pub use run::{Meter, Tally, open, own_token, sweep, worker};
 pub use settings::{CatchUp, JobTemplate, Overlap, QueueSettings, ScheduleSpec};
 pub use spec::{
     AuthSpec, PostgresSpec, PythonSpec, Scope, Spec, SqliteSpec, StoreSpec, TokenSpec, WorkerSpec,
 };
-pub use store::sqlite::{Sqlite, SqliteOptions};
+pub use store::sqlite::{Sqlite, SqliteOptions, copy};
 pub use store::{
     Change, Changed, Declaration, Pending, Placed, Promise, Put, RetryMany, Store, Swept, View, promise,
 };

@@ -1,9 +1,9 @@
 //! What is asked of a queue.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use document::{ByteSize, Duration, SecretRef};
+use document::{ByteSize, Duration, Problem, SecretRef};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,10 +32,18 @@ pub struct Spec {
     /// Pools of workers that run in the server's process, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub workers: IndexMap<String, WorkerSpec>,
+    /// How long jobs may still run once the server was told to stop; what has not ended then is ended and given back.
+    /// Default 30s.
+    #[serde(default = "drain_default")]
+    pub drain_timeout: Duration,
 }
 
 fn listen_default() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5000))
+}
+
+const fn drain_default() -> Duration {
+    Duration::from_secs(30)
 }
 
 /// Where jobs are kept.
@@ -46,6 +54,32 @@ pub enum StoreSpec {
     Sqlite(SqliteSpec),
     /// A database, for several servers.
     Postgres(PostgresSpec),
+}
+
+impl StoreSpec {
+    /// The file, where jobs are kept in one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(sqlite) => Some(&sqlite.path),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// Why it can't be used.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Sqlite(sqlite) if sqlite.path.file_name().is_none() => {
+                Some(Problem::at("spec.store.sqlite.path").found("no file").expected("a path such as `jobs.db`"))
+            }
+            Self::Sqlite(_) => None,
+            Self::Postgres(_) => Some(
+                Problem::at("spec.store.postgres")
+                    .found("a PostgreSQL store, which is not there yet")
+                    .expected("`sqlite`")
+                    .hint("write `store: {sqlite: {path: jobs.db}}`: a file of this machine that needs no server"),
+            ),
+        }
+    }
 }
 
 /// A file of this machine, for one server. Nothing needs to be installed.
@@ -106,6 +140,18 @@ pub enum Scope {
     Read,
     /// Everything, with queues, schedules, cancellation and deletion.
     Admin,
+}
+
+impl Scope {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enqueue => "enqueue",
+            Self::Work => "work",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// A pool of workers in the server's process.

@@ -77,6 +77,13 @@ pub trait View: Send + Sync {
     fn logs(&self, id: JobId, after: u64, limit: usize) -> Pending<Vec<LogLine>>;
 }
 
+/// Whether a queue, a schedule or a pool may have this name, which stands in paths of requests.
+pub(crate) fn name_is_fine(name: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    starts_well && name.bytes().all(is_fine) && name.len() <= crate::limit::NAME_BYTES_MAX
+}
+
 /// Jobs to put.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Put {

@@ -2,6 +2,7 @@
 
 mod book;
 mod change;
+mod copy;
 mod finish;
 mod held;
 mod lease;
@@ -17,6 +18,7 @@ mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -28,6 +30,7 @@ use rusqlite::{Connection, OpenFlags};
 use stdx::Clock;
 
 use self::book::{Book, Done, Fault};
+pub use self::copy::copy;
 use self::writer::{Work, down, work, work_at_once};
 use super::{Change, Changed, Pending, Placed, Put, Store, Swept, View, promise};
 use crate::error::Error;
@@ -153,12 +156,9 @@ impl Sqlite {
 
     /// Copies the store to a new file while it is in use.
     pub fn backup(&self, to: &Path) -> Pending<()> {
-        let (from, to) = (self.0.path.clone(), to.to_string_lossy().into_owned());
+        let (from, to) = (self.0.path.clone(), to.to_owned());
         // A reader's own connection may not write, not even to another file.
-        self.read(move |_| {
-            connect(&from, 1024)?.execute("VACUUM INTO ?1", [to])?;
-            Ok(())
-        })
+        self.read(move |_| Ok(copy::copy(&from, &to)?))
     }
 
     fn write<T: Send + 'static>(
@@ -217,12 +217,22 @@ fn answer_reads(connection: &Connection, reads: &Mutex<Receiver<Read>>) {
     }
 }
 
-/// One process holds the file: another would not know of the leases that this one keeps in memory.
-fn lock(path: &Path) -> Result<File, Error> {
+/// The file beside a store whose lock is held by whoever has the store open.
+pub(crate) fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
-    let locked = file.map_err(TryLockError::Error).and_then(|file| file.try_lock().map(|()| file));
+    PathBuf::from(name)
+}
+
+/// One process holds the file: another would not know of the leases that this one keeps in memory.
+fn lock(path: &Path) -> Result<File, Error> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path(path));
+    let locked = file.map_err(TryLockError::Error).and_then(|mut file| {
+        file.try_lock()?;
+        // For whoever finds it held; nothing rests on it.
+        let _ = file.set_len(0).and_then(|()| write!(file, "process {}", std::process::id()));
+        Ok(file)
+    });
     locked.map_err(|error| match error {
         TryLockError::WouldBlock => Error::Held { path: path.display().to_string() },
         TryLockError::Error(error) => Error::StoreDown { why: format!("lock {}: {error}", path.display()) },

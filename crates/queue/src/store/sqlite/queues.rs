@@ -155,9 +155,7 @@ impl Book {
 
 /// Names stand in addresses, so they are made of what needs no escape there.
 fn checked(what: &'static str, name: &str) -> Result<(), Error> {
-    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if starts_well && name.bytes().all(is_fine) && name.len() <= crate::limit::NAME_BYTES_MAX {
+    if crate::store::name_is_fine(name) {
         return Ok(());
     }
     let expected = format!(

@@ -1,0 +1,110 @@
+//! How the world is: looked at before the plan, and replayable from a file.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use stdx::{Chain, Clock};
+
+use crate::check::Service;
+use crate::moment::Moment;
+use crate::plan::environment;
+use crate::spec::WorkerSpec;
+use crate::store::sqlite;
+
+/// Bytes of a lock file that are read: it holds who holds it.
+const HOLDER_BYTES_MAX: u64 = 200;
+
+/// How the world is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// When it was looked at.
+    pub at: Moment,
+    /// The folder that relative paths start from.
+    pub folder: PathBuf,
+    /// What is known of the store.
+    pub store: StoreFacts,
+    /// The program of each pool of workers.
+    #[serde(default)]
+    pub programs: BTreeMap<String, ProgramFacts>,
+}
+
+/// What is known of the store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreFacts {
+    /// The bytes of its file, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Who has it open, if anybody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+}
+
+/// What is known of a pool's program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgramFacts {
+    /// Where it is, if it is anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Why it can't be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The time.
+    pub clock: Clock,
+    /// What relative paths start from.
+    pub folder: PathBuf,
+    /// The environment that processes are given. Without the secrets of this process.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Looks at the world. What can't be seen is not there: the plan says what follows from that.
+pub fn facts(service: &Service, world: &World) -> Facts {
+    let store = service.spec.store.path().map(|path| world.folder.join(path));
+    let programs = service.spec.workers.iter().map(|(name, worker)| (name.clone(), program(worker, world)));
+    Facts {
+        at: Moment::from(world.clock.now()),
+        folder: world.folder.clone(),
+        store: store.map(|path| look(&path)).unwrap_or_default(),
+        programs: programs.collect(),
+    }
+}
+
+fn look(path: &Path) -> StoreFacts {
+    StoreFacts { bytes: path.metadata().ok().map(|file| file.len()), holder: holder(path) }
+}
+
+/// Who has the store open. Looking takes the lock for a moment, so a server that starts in it may find it held.
+fn holder(path: &Path) -> Option<String> {
+    let file = File::open(sqlite::lock_path(path)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let read = file.take(HOLDER_BYTES_MAX).read_to_string(&mut text);
+            let known = read.is_ok() && !text.trim().is_empty();
+            Some(if known { text.trim().to_owned() } else { "another process".to_owned() })
+        }
+        _ => None,
+    }
+}
+
+fn program(worker: &WorkerSpec, world: &World) -> ProgramFacts {
+    let words = worker.command.as_deref().unwrap_or_default();
+    let mut command = launch::Command::new("facts", words.first().cloned().unwrap_or_default());
+    command.arguments = words.iter().skip(1).cloned().collect();
+    command.environment = environment(worker, &world.environment);
+    command.folder = worker.working_directory.as_ref().map_or(world.folder.clone(), |folder| world.folder.join(folder));
+    match launch::find(&command) {
+        Ok(path) => ProgramFacts { path: Some(path), why: None },
+        Err(error) => ProgramFacts { path: None, why: Some(Chain(&error).to_string()) },
+    }
+}
