@@ -142,30 +142,37 @@ impl fmt::Debug for Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiting = self.hub.lock();
-        match &self.on {
+        self.hub.lock().leave(&self.seat, &self.on);
+        if let On::Queues(queues) = &self.on
+            && self.seat.woken.load(Ordering::Acquire)
+        {
+            // Which queue it was is not known any more; a bell too many does no harm.
+            for queue in queues {
+                self.hub.wake(queue, 1, |_| true);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn leave(&mut self, seat: &Arc<Seat>, on: &On) {
+        match on {
             On::Job(id) => {
-                if let Some(seats) = waiting.jobs.get_mut(id) {
-                    seats.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
-                    if seats.is_empty() {
-                        waiting.jobs.remove(id);
-                    }
+                if let Some(seats) = self.jobs.get_mut(id) {
+                    seats.retain(|own| !Arc::ptr_eq(own, seat));
                 }
+                let is_left = self.jobs.get(id).is_some_and(Vec::is_empty);
+                is_left.then(|| self.jobs.remove(id));
             }
-            On::Queues(queues) => {
-                for queue in queues {
-                    let Some(seats) = waiting.queues.get_mut(queue) else { continue };
-                    seats.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
-                    if seats.is_empty() {
-                        waiting.queues.remove(queue);
-                    }
-                }
-                drop(waiting);
-                if self.seat.woken.load(Ordering::Acquire) {
-                    // Which queue it was is not known any more; a bell too many does no harm.
-                    queues.iter().for_each(|queue| self.hub.wake(queue, 1, |_| true));
-                }
-            }
+            On::Queues(queues) => queues.iter().for_each(|queue| self.leave_queue(seat, queue)),
+        }
+    }
+
+    fn leave_queue(&mut self, seat: &Arc<Seat>, queue: &str) {
+        let Some(seats) = self.queues.get_mut(queue) else { return };
+        seats.retain(|own| !Arc::ptr_eq(own, seat));
+        if seats.is_empty() {
+            self.queues.remove(queue);
         }
     }
 }

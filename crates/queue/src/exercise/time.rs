@@ -37,7 +37,7 @@ fn delay(scene: &mut Scene) {
 fn scheduled_crash(scene: &mut Scene) {
     let id = scene.put(r#"{"delay": "30s"}"#);
     scene.crash();
-    scene.clock.advance(Duration::from_secs(60));
+    scene.clock.advance(Duration::from_mins(1));
     scene.sweep();
     assert_eq!(scene.state(id), State::Ready);
 }
@@ -48,7 +48,7 @@ fn reschedule(scene: &mut Scene) {
     scene.change(Change::Reschedule(id, soon)).expect("reschedule");
     scene.pass(5);
     assert_eq!(scene.state(id), State::Ready);
-    scene.change(Change::Reschedule(id, soon.plus(Duration::from_secs(60)))).expect("reschedule");
+    scene.change(Change::Reschedule(id, soon.plus(Duration::from_mins(1)))).expect("reschedule");
     assert_eq!(scene.state(id), State::Scheduled);
     assert!(scene.lease(1).is_empty());
     scene.counts_are_right();
@@ -84,7 +84,7 @@ fn down(scene: &mut Scene) {
     let id = scene.put(r#"{"timeout": "50s"}"#);
     let lease = scene.lease_one();
     scene.crash();
-    scene.clock.advance(Duration::from_secs(120));
+    scene.clock.advance(Duration::from_mins(2));
     scene.crash();
     scene.sweep();
     assert_eq!(scene.state(id), State::Running);
@@ -98,7 +98,7 @@ fn stood_still(scene: &mut Scene) {
     let id = scene.put("{}");
     let lease = scene.lease_one();
     scene.pass(2);
-    scene.clock.advance(Duration::from_secs(120));
+    scene.clock.advance(Duration::from_mins(2));
     scene.sweep();
     assert_eq!(scene.state(id), State::Running);
     scene.beat(id, &lease.token).expect("held");
