@@ -11,7 +11,7 @@ pub(super) const RULES: &[Rule] = &[
     ("a_job_with_a_delay_is_ready_when_it_is_over", delay),
     ("a_scheduled_job_outlives_a_crash", scheduled_crash),
     ("a_job_can_be_given_another_time", reschedule),
-    ("a_timeout_ends_an_attempt_whatever_its_beats", timeout),
+    ("a_timeout_tells_the_worker_and_then_ends_the_attempt_whatever_its_beats", timeout),
     ("a_lost_job_comes_back_within_a_second_of_its_lease", comes_back),
     ("a_server_that_was_down_loses_no_lease", down),
     ("a_server_that_stood_still_loses_no_lease", stood_still),
@@ -57,9 +57,10 @@ fn reschedule(scene: &mut Scene) {
 fn timeout(scene: &mut Scene) {
     let id = scene.put(r#"{"timeout": "30s", "attempts": 1}"#);
     let lease = scene.lease_one();
-    for _ in 0..29 {
+    for second in 1..35 {
         scene.pass(1);
-        scene.beat(id, &lease.token).expect("held");
+        let pulse = scene.beat(id, &lease.token).expect("held");
+        assert_eq!(pulse.cancel, second >= 30, "second {second}");
     }
     scene.pass(1);
     assert_eq!(scene.beat(id, &lease.token).expect_err("revoked"), Error::LeaseLost { id });

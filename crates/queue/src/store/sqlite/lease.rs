@@ -159,7 +159,7 @@ impl Book {
             batch,
             lease,
             until: elapsed + lease,
-            timeout: timeout.map(|timeout| elapsed + timeout),
+            timeout: timeout.map(|timeout| elapsed + timeout + limit::TIMEOUT_MARGIN),
             cancel: None,
         };
         self.connection
@@ -248,10 +248,12 @@ impl Book {
         let Some(mut held) = self.held_with(id, &token).cloned() else {
             return Ok(Err(Error::LeaseLost { id }));
         };
-        held.until = self.clock.elapsed() + held.lease;
+        let now = self.clock.elapsed();
+        held.until = now + held.lease;
         let until = self.moment(held.until);
         let drain = self.drained.contains(&*held.worker);
-        let cancel = held.cancel.is_some();
+        let is_over = held.timeout.is_some_and(|timeout| timeout <= now + limit::TIMEOUT_MARGIN);
+        let cancel = held.cancel.is_some() || is_over;
         self.hold(row::serial(id), Some(held));
         if let Some(progress) = progress {
             let mut row = self.find(id)?;
