@@ -61,16 +61,7 @@ pub fn check_tree(spec: &Value) -> Vec<Problem> {
         schedules: all(spec.get("schedules")),
         workers: all(spec.get("workers")),
     };
-    let mut problems = parts.problems();
-    if spec.pointer("/store/redis").is_some() {
-        problems.push(
-            Problem::at("spec.store.redis")
-                .found("a Redis store, which is not there yet")
-                .expected("`sqlite`")
-                .hint("write `store: {sqlite: {path: jobs.db}}`: a file of this machine that needs no server"),
-        );
-    }
-    problems
+    parts.problems()
 }
 
 /// As much of a spec as could be read.
@@ -213,5 +204,57 @@ fn refused(path: &Path, error: &Error) -> Problem {
         }
         Error::TooLarge { field, .. } => Problem::at(path.field(field)).found(error.to_string()),
         other => Problem::at(path).found(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOBS: &str = r#"{
+        "store": {"sqlite": {"path": "jobs.sqlite"}}, "queues": {"default": {}},
+        "workers": {"lecture": {"command": ["python3", "work.py"], "queues": ["default"]}}
+    }"#;
+
+    fn paths(text: &str) -> Vec<String> {
+        let spec: Spec = serde_json::from_str(text).unwrap();
+        let service = Service { name: "jobs".to_owned(), namespace: "default".to_owned(), spec };
+        let paths: Vec<String> = check(&service).into_iter().map(|problem| problem.path).collect();
+        let tree = check_tree(&serde_json::from_str(text).unwrap());
+        assert_eq!(tree.into_iter().map(|problem| problem.path).collect::<Vec<_>>(), paths, "by its parts");
+        paths
+    }
+
+    #[test]
+    fn a_short_spec_is_whole() {
+        let spec: Spec = serde_json::from_str(JOBS).unwrap();
+        assert_eq!(spec.listen.to_string(), "127.0.0.1:5000");
+        assert!(paths(JOBS).is_empty());
+        assert_eq!(spec.declaration(3).queues.len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_path() {
+        assert_eq!(paths(&JOBS.replace("\"store\"", "\"listen\": \"0.0.0.0:80\", \"store\"")), ["spec.listen"]);
+        assert_eq!(paths(&JOBS.replace("sqlite\": {\"path\": \"jobs.sqlite\"}", "redis\": {}")), ["spec.store.redis"]);
+        let none = JOBS.replace("\"default\": {}", "\"other\": {\"attempts\": 0}");
+        assert_eq!(paths(&none), ["spec.queues.other.attempts", "spec.workers.lecture.queues[0]"]);
+        let two = JOBS.replace("\"command\"", "\"python\": {\"call\": \"a:b\"}, \"command\"");
+        assert_eq!(paths(&two), ["spec.workers.lecture.python"]);
+        let schedule = "\"schedules\": {\"s\": {\"cron\": \"x\", \"queue\": \"default\"}}, \"workers\"";
+        assert_eq!(paths(&JOBS.replace("\"workers\"", schedule)), ["spec.schedules.s.cron"]);
+    }
+
+    #[test]
+    fn the_rest_is_checked_where_a_part_cannot_be_read() {
+        let spec = serde_json::json!({
+            "store": {"sqlite": {}},
+            "queues": {"default": {"attempts": "many"}, "a/b": {}},
+            "workers": {"good": {"command": ["true"], "queues": ["default", "defalt"]}, "bad": {"queues": 3}},
+        });
+        let problems = check_tree(&spec);
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["spec.queues[\"a/b\"]", "spec.workers.good.queues[1]"]);
+        assert_eq!(problems[1].hint.as_deref(), Some("did you mean `default`?"));
     }
 }

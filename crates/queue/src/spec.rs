@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{QueueSettings, ScheduleSpec};
+use crate::store::Declaration;
 
 /// A jobs API over a durable store, and workers beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +39,13 @@ pub struct Spec {
     pub drain_timeout: Duration,
 }
 
+impl Spec {
+    /// What the store is told of it.
+    pub fn declaration(&self, generation: u64) -> Declaration {
+        Declaration { generation, queues: self.queues.clone(), schedules: self.schedules.clone() }
+    }
+}
+
 fn listen_default() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5000))
 }
@@ -54,6 +62,8 @@ pub enum StoreSpec {
     Sqlite(SqliteSpec),
     /// A database, for several servers.
     Postgres(PostgresSpec),
+    /// Not there yet: use `sqlite` or `postgres`.
+    Redis(serde_json::Value),
 }
 
 impl StoreSpec {
@@ -61,7 +71,7 @@ impl StoreSpec {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(sqlite) => Some(&sqlite.path),
-            Self::Postgres(_) => None,
+            Self::Postgres(_) | Self::Redis(_) => None,
         }
     }
 
@@ -72,14 +82,17 @@ impl StoreSpec {
                 Some(Problem::at("spec.store.sqlite.path").found("no file").expected("a path such as `jobs.db`"))
             }
             Self::Sqlite(_) => None,
-            Self::Postgres(_) => Some(
-                Problem::at("spec.store.postgres")
-                    .found("a PostgreSQL store, which is not there yet")
-                    .expected("`sqlite`")
-                    .hint("write `store: {sqlite: {path: jobs.db}}`: a file of this machine that needs no server"),
-            ),
+            Self::Postgres(_) => Some(absent("postgres", "PostgreSQL")),
+            Self::Redis(_) => Some(absent("redis", "Redis")),
         }
     }
+}
+
+fn absent(key: &str, store: &str) -> Problem {
+    Problem::at(format!("spec.store.{key}"))
+        .found(format!("a {store} store, which is not there yet"))
+        .expected("`sqlite`")
+        .hint("write `store: {sqlite: {path: jobs.db}}`: a file of this machine that needs no server")
 }
 
 /// A file of this machine, for one server. Nothing needs to be installed.
