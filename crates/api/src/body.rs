@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::limit;
 use crate::problem::Problem;
 use crate::state::Api;
+use crate::strict::Strict;
 
 /// The bytes that one permit for a body stands for.
 pub(crate) const BODY_UNIT_BYTES: usize = 1024;
@@ -117,16 +118,19 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(bad_json("the body is empty; JSON is expected"));
     }
-    let error = match serde_json::from_slice(bytes) {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let read = T::deserialize(Strict(&mut deserializer)).and_then(|value| deserializer.end().map(|()| value));
+    let error = match read {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
-    if error.classify() != Category::Data {
+    // Only who erred pays for finding out where. What is no JSON at all is told first.
+    let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(bytes).err();
+    if let Some(error) = syntax.as_ref().or((error.classify() != Category::Data).then_some(&error)) {
         return Err(bad_json(&format!("the body is no JSON: {error}")));
     }
-    // Only who erred pays for finding out where.
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+    match serde_path_to_error::deserialize::<_, T>(Strict(&mut deserializer)) {
         Ok(_) => Err(Problem::invalid("", error.to_string())),
         Err(error) => Err(Problem::invalid(&error.path().to_string(), error.inner().to_string())),
     }

@@ -21,6 +21,7 @@ mod query;
 mod route;
 mod serve;
 mod state;
+mod strict;
 mod unsent;
 mod wait;
 mod wire;

@@ -113,17 +113,13 @@ mod tests {
 
     #[test]
     fn what_is_referred_to_is_there() {
-        fn refs(value: &Value, found: &mut Vec<String>) {
-            match value {
-                Value::Object(map) => {
-                    if let Some(Value::String(target)) = map.get("$ref") {
-                        found.push(target.clone());
-                    }
-                    map.values().for_each(|value| refs(value, found));
-                }
-                Value::Array(list) => list.iter().for_each(|value| refs(value, found)),
-                _ => {}
+        fn refs<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            if let Some(target) = value.get("$ref").and_then(Value::as_str) {
+                found.push(target);
             }
+            let entries = value.as_object().into_iter().flat_map(Map::values);
+            let items = value.as_array().into_iter().flatten();
+            entries.chain(items).for_each(|value| refs(value, found));
         }
         let document = openapi();
         let mut found = Vec::new();

@@ -8,47 +8,62 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Why a request, or one item of it, was refused: a problem as RFC 9457 has it.
+/// Why a request, or one item of it, was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(into = "Form")]
+#[schemars(with = "Form")]
 pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: Box<str>,
+    field: Option<Box<str>>,
+    index: Option<u32>,
+    retry_after: Option<u32>,
+}
+
+/// Why a request, or one item of it, was refused: a problem as RFC 9457 has it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Problem")]
+struct Form {
     /// A URI that ends with the code.
     #[serde(rename = "type")]
     kind: String,
     /// The status in words.
-    title: String,
+    title: &'static str,
     /// The status of the reply, or the one that this item would have had by itself.
-    pub(crate) status: u16,
+    status: u16,
     /// A word for programs. It never changes.
-    pub(crate) code: String,
+    code: &'static str,
     /// What is wrong here, for people.
-    detail: String,
+    detail: Box<str>,
     /// The path of the field that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
+    field: Option<Box<str>>,
     /// Which item of the request is wrong, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<usize>,
+    index: Option<u32>,
     /// Seconds to wait before another try, where waiting helps. The header `Retry-After` says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
+    retry_after: Option<u32>,
+}
+
+impl From<Problem> for Form {
+    fn from(problem: Problem) -> Self {
+        let Problem { status, code, detail, field, index, retry_after } = problem;
+        let kind = format!("https://headwater.dev/problem/{code}");
+        let title = status.canonical_reason().unwrap_or("Refused");
+        Self { kind, title, status: status.as_u16(), code, detail, field, index, retry_after }
+    }
 }
 
 /// What a handler replies.
 pub(crate) type Reply = Result<Response, Problem>;
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self {
-            kind: format!("https://headwater.dev/problem/{code}"),
-            title: status.canonical_reason().unwrap_or("Refused").to_owned(),
-            status: status.as_u16(),
-            code: code.to_owned(),
-            detail: detail.into(),
-            field: None,
-            index: None,
-            retry_after: None,
-        }
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into().into_boxed_str();
+        Self { status, code, detail, field: None, index: None, retry_after: None }
     }
 
     /// A field is not as it must be.
@@ -71,13 +86,13 @@ impl Problem {
 
     #[must_use]
     pub(crate) fn field(mut self, field: &str) -> Self {
-        self.field = Some(field.to_owned()).filter(|field| !field.is_empty() && field != ".");
+        self.field = Some(field).filter(|field| !field.is_empty() && *field != ".").map(Box::from);
         self
     }
 
     #[must_use]
     pub(crate) fn index(mut self, index: usize) -> Self {
-        self.index = Some(index);
+        self.index = u32::try_from(index).ok();
         self
     }
 }
@@ -87,7 +102,7 @@ impl From<queue::Error> for Problem {
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // A wait of less than a second is still a wait.
         let retry_after =
-            error.retry_after().map(|wait| wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+            error.retry_after().map(|wait| wait.as_millis().div_ceil(1000).try_into().unwrap_or(u32::MAX));
         let problem = Self { retry_after, ..Self::new(status, error.code(), error.to_string()) };
         match &error {
             queue::Error::Invalid { field, .. } | queue::Error::TooLarge { field, .. } => problem.field(field),
@@ -100,14 +115,14 @@ impl From<queue::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let (status, retry_after) = (self.status, self.retry_after);
         if status.is_server_error() {
-            tracing::warn!(code = self.code, detail = self.detail, "a request failed");
+            tracing::warn!(code = self.code, detail = &*self.detail, "a request failed");
         }
         let mut response = (status, serde_json::to_vec(&self).unwrap_or_default()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -29,8 +29,8 @@ impl Query {
     pub(crate) fn only(self, names: &[&str]) -> Result<Self, Problem> {
         for (at, (name, _)) in self.0.iter().enumerate() {
             if !names.contains(&name.as_str()) {
-                let known = if names.is_empty() { "there are none here".to_owned() } else { names.join(", ") };
-                return Err(Problem::invalid(name, format!("`{name}` is no parameter; known: {known}")));
+                let detail = format!("`{name}` is no parameter here; known are: {}", names.join(", "));
+                return Err(Problem::invalid(name, detail));
             }
             if self.0[..at].iter().any(|(other, _)| other == name) {
                 return Err(Problem::invalid(name, format!("`{name}` stands twice; separate values by commas")));

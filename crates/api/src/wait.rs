@@ -59,7 +59,7 @@ pub(crate) async fn lease(api: &Api, request: LeaseRequest) -> Result<Unsent, Pr
     let mut seat = None;
     loop {
         let waiter = (!wait.is_zero()).then(|| api.store.hub().ready(&request.queues, &request.types));
-        let (_, unsent) = kept(api, api.store.lease(request.clone()), name.clone(), |leases| ((), leases)).await?;
+        let ((), unsent) = kept(api, api.store.lease(request.clone()), name.clone(), |leases| ((), leases)).await?;
         let Some(waiter) = waiter.filter(|_| unsent.is_empty()) else { return Ok(unsent) };
         if seat.is_none() {
             seat = Some(api.seat()?);

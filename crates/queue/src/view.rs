@@ -54,10 +54,10 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
     /// Jobs that it still waits for.
-    #[serde(skip_serializing_if = "is_none_pending")]
+    #[serde(default, skip_serializing_if = "is_none_pending")]
     pub pending: u32,
     /// Jobs that it comes after. Left out of lists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<JobId>,
     /// Whether its cancellation was asked for while it ran.
     pub cancel_requested: bool,

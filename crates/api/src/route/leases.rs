@@ -38,7 +38,6 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::post("/v1/leases/heartbeat", heartbeat)
             .summary("Renews leases.")
             .scopes(WORK)
-            .query::<String>("worker", "What the worker is called, so that it can be told to drain.")
             .body::<Vec<Beat>>()
             .reply::<Vec<Item<Pulse>>>(200, "What came of each beat, in their order."),
         Operation::post("/v1/jobs/{id}/ack", ack)
@@ -173,11 +172,11 @@ fn noted(api: &Api, result: Result<Finished, queue::Error>) -> Result<Finished, 
 }
 
 async fn heartbeat(State(api): State<Api>, caller: Caller, query: Query, Many(beats, _held): Many<Vec<Beat>>) -> Reply {
-    let query = query.only(&["worker"])?;
+    query.only(&[])?;
     caller.need_some(WORK)?;
     count("", beats.len())?;
     let ids: Vec<JobId> = beats.iter().map(|beat| beat.id).collect();
-    let results = api.store.heartbeat(query.text("worker").map(str::to_owned), beats).await?;
+    let results = api.store.heartbeat(beats).await?;
     let pulses = ids.into_iter().zip(results).map(|(id, result)| Item::of(id, result.map_err(Problem::from)));
     Ok(body::ok(&pulses.collect::<Vec<Item<Pulse>>>()))
 }

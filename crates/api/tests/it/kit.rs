@@ -1,6 +1,7 @@
 //! A server of this process, and a client that writes what it is told.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,11 @@ use crate::store::Memory;
 /// A bound on what takes no time, so wide that only what hangs reaches it.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// A server over jobs in a map.
 pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
     pub(crate) store: Arc<Memory>,
     pub(crate) api: Api,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<Result<(), api::Error>>,
+    running: Running,
 }
 
 impl Server {
@@ -34,28 +34,53 @@ impl Server {
     pub(crate) async fn with(access: Access, limits: Limits) -> Self {
         let store = Arc::new(Memory::default());
         let api = Api::new(Arc::clone(&store) as _, Arc::clone(&store) as _, access, limits);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let wait = async { drop(stopped.await) };
-        let task = tokio::spawn(api::serve(listener, api.clone(), wait));
-        Self { address, store, api, stop: Some(stop), task }
+        Self { store, api: api.clone(), running: Running::start(api).await }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
     }
 
     /// Tells it to stop, without waiting.
     pub(crate) fn ask(&mut self) {
-        drop(self.stop.take());
-    }
-
-    /// Stops it, and waits until it has.
-    pub(crate) async fn stop(mut self) {
-        self.ask();
-        timeout(SOON, self.task).await.unwrap().unwrap().unwrap();
+        drop(self.running.stop.take());
     }
 
     pub(crate) async fn put(&self, payload: &str) -> String {
         let job = queue::NewJob::new(crate::store::json(payload));
         self.store.put(Put::one("default", job)).await.unwrap()[0].as_ref().unwrap().id.to_string()
+    }
+}
+
+impl Deref for Server {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+/// A server.
+pub(crate) struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), api::Error>>,
+}
+
+impl Running {
+    pub(crate) async fn start(api: Api) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let wait = async { drop(stopped.await) };
+        let task = tokio::spawn(api::serve(listener, api, wait));
+        Self { address, stop: Some(stop), task }
+    }
+
+    /// Stops it, and waits until it has.
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        timeout(SOON, self.task).await.unwrap().unwrap().unwrap();
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -6,4 +6,5 @@ mod jobs;
 mod kit;
 mod leases;
 mod limits;
+mod sqlite;
 mod store;

@@ -71,19 +71,27 @@ impl Memory {
     fn put_one(&self, queue: &str, new: NewJob) -> Result<Placed, Error> {
         let mut jobs = self.jobs()?;
         if self.is_full.load(Ordering::SeqCst) {
-            return Err(Error::QueueFull { queue: queue.to_owned(), depth: 1, retry_after: Duration::from_millis(1500) });
+            return Err(Error::QueueFull {
+                queue: queue.to_owned(),
+                depth: 1,
+                retry_after: Duration::from_millis(1500),
+            });
         }
         if let Some(first) = jobs.values().find(|entry| new.key.is_some() && entry.new.key == new.key) {
             let (id, state) = (first.job.id, first.job.state);
             let key = new.key.clone().unwrap_or_default();
             let is_same = first.new == new;
-            return if is_same { Ok(Placed { id, state, duplicate: true }) } else { Err(Error::KeyReused { key, first: id }) };
+            return if is_same {
+                Ok(Placed { id, state, duplicate: true })
+            } else {
+                Err(Error::KeyReused { key, first: id })
+            };
         }
         self.queues.lock().unwrap().entry(queue.to_owned()).or_insert_with(|| info(queue, QueueSettings::default()));
         let id = JobId::new(self.serial.fetch_add(1, Ordering::SeqCst) + (1 << 50), 7);
         let mut job: Job = serde_json::from_value(serde_json::json!({
             "id": id, "queue": queue, "state": "ready", "priority": 0, "attempt": 0, "attempts": 5,
-            "createdAt": Moment::default(), "pending": 0,
+            "createdAt": Moment::default(), "cancelRequested": false,
         }))
         .unwrap();
         (job.payload, job.kind) = (Some(new.payload.clone()), new.kind.clone());
@@ -95,9 +103,9 @@ impl Memory {
 
     fn lease_now(&self, request: &LeaseRequest) -> Result<Vec<Lease>, Error> {
         let mut jobs = self.jobs()?;
-        let ready = jobs.values_mut().filter(|entry| {
-            entry.job.state == State::Ready && request.queues.contains(&entry.job.queue)
-        });
+        let ready = jobs
+            .values_mut()
+            .filter(|entry| entry.job.state == State::Ready && request.queues.contains(&entry.job.queue));
         let mut leases = Vec::new();
         for entry in ready.take(request.n as usize) {
             let token = Token::new(self.serial.fetch_add(1, Ordering::SeqCst), 99);
@@ -235,7 +243,7 @@ impl Store for Memory {
         pending
     }
 
-    fn heartbeat(&self, _: Option<String>, beats: Vec<Beat>) -> Pending<Vec<Result<Pulse, Error>>> {
+    fn heartbeat(&self, beats: Vec<Beat>) -> Pending<Vec<Result<Pulse, Error>>> {
         let jobs = self.jobs.lock().unwrap();
         let pulse = |beat: Beat| {
             let entry = jobs.get(&beat.id).ok_or(Error::LeaseLost { id: beat.id })?;
