@@ -46,4 +46,4 @@ pub use store::{
 };
 pub use timetable::Timetable;
 pub use view::{Event, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
-pub use work::{Pace, Worked, Worker};
+pub use work::{Pace, WorkError, Worked, Worker};

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::client::Client;
+pub use self::client::WorkError;
 use self::finish::{Settled, Verdict};
 use self::held::{Held, Wish};
 use crate::lease::{Ending, Finish, Lease, LeaseRequest, Outcome};
@@ -119,7 +120,7 @@ impl Worker {
     /// # Errors
     ///
     /// When there is no way to speak to such a server at all. That it is away or refuses is no error but waited out.
-    pub async fn work(self, launcher: Arc<dyn Launcher>, stop: watch::Receiver<Level>) -> Result<Worked, String> {
+    pub async fn work(self, launcher: Arc<dyn Launcher>, stop: watch::Receiver<Level>) -> Result<Worked, WorkError> {
         let client = Arc::new(Client::new(&self)?);
         let worker = Arc::new(self);
         let held = Arc::new(Held::new());

@@ -38,7 +38,7 @@ fn worker(server: &str, script: &str) -> Worker {
 /// A worker at work, and how to stop it.
 struct AtWork {
     stop: watch::Sender<Level>,
-    work: JoinHandle<Result<Worked, String>>,
+    work: JoinHandle<Result<Worked, WorkError>>,
 }
 
 impl AtWork {
