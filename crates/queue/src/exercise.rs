@@ -18,11 +18,12 @@ use stdx::{Clock, Timestamp};
 
 use crate::error::Error;
 use crate::id::{JobId, Token};
-use crate::job::{Job, NewJob, State};
+use crate::job::{NewJob, State};
 use crate::json::Json;
 use crate::lease::{Beat, Finish, Finished, Lease, LeaseRequest, Outcome, Pulse};
 use crate::settings::QueueSettings;
 use crate::store::{Change, Changed, Placed, Put, Store, Swept, View};
+use crate::view::Job;
 
 /// A handle on a store: both of its seams.
 #[derive(Clone)]
@@ -180,6 +181,12 @@ impl Scene {
 
     fn ack(&self, lease: &Lease) -> Finished {
         self.finish(Outcome::ack(lease.id, lease.token.clone(), json("1"))).expect("the lease is held")
+    }
+
+    fn ack_all(&self, leases: &[Lease]) {
+        for lease in leases {
+            self.ack(lease);
+        }
     }
 
     /// Any outcome, as it comes in: `"ack": {}`.

@@ -142,30 +142,37 @@ impl fmt::Debug for Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiting = self.hub.lock();
-        match &self.on {
+        self.hub.lock().leave(&self.seat, &self.on);
+        if let On::Queues(queues) = &self.on
+            && self.seat.woken.load(Ordering::Acquire)
+        {
+            // Which queue it was is not known any more; a bell too many does no harm.
+            for queue in queues {
+                self.hub.wake(queue, 1, |_| true);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn leave(&mut self, seat: &Arc<Seat>, on: &On) {
+        match on {
             On::Job(id) => {
-                if let Some(seats) = waiting.jobs.get_mut(id) {
-                    seats.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
-                    if seats.is_empty() {
-                        waiting.jobs.remove(id);
-                    }
+                if let Some(seats) = self.jobs.get_mut(id) {
+                    seats.retain(|own| !Arc::ptr_eq(own, seat));
                 }
+                let is_left = self.jobs.get(id).is_some_and(Vec::is_empty);
+                is_left.then(|| self.jobs.remove(id));
             }
-            On::Queues(queues) => {
-                for queue in queues {
-                    let Some(seats) = waiting.queues.get_mut(queue) else { continue };
-                    seats.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
-                    if seats.is_empty() {
-                        waiting.queues.remove(queue);
-                    }
-                }
-                drop(waiting);
-                if self.seat.woken.load(Ordering::Acquire) {
-                    // Which queue it was is not known any more; a bell too many does no harm.
-                    queues.iter().for_each(|queue| self.hub.wake(queue, 1, |_| true));
-                }
-            }
+            On::Queues(queues) => queues.iter().for_each(|queue| self.leave_queue(seat, queue)),
+        }
+    }
+
+    fn leave_queue(&mut self, seat: &Arc<Seat>, queue: &str) {
+        let Some(seats) = self.queues.get_mut(queue) else { return };
+        seats.retain(|own| !Arc::ptr_eq(own, seat));
+        if seats.is_empty() {
+            self.queues.remove(queue);
         }
     }
 }
@@ -192,4 +199,72 @@ pub async fn lease_wait(store: &dyn Store, request: LeaseRequest, longest: Durat
     }
     // A lease that is cut off here is given back by the store, since nobody takes its reply.
     tokio::time::timeout(wait, asked).await.unwrap_or_else(|_| Ok(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use stdx::{Clock, Timestamp};
+
+    use super::*;
+    use crate::store::sqlite::{Sqlite, SqliteOptions};
+    use crate::store::{Change, Put};
+    use crate::{NewJob, QueueSettings};
+
+    async fn store(folder: &tempfile::TempDir) -> Sqlite {
+        let clock = Clock::manual(Timestamp::from_millis(1_772_323_200_000));
+        let store = Sqlite::open(&SqliteOptions::new(folder.path().join("q.sqlite"), clock)).unwrap();
+        store.change(Change::PutQueue("q".to_owned(), QueueSettings::default())).await.unwrap();
+        store
+    }
+
+    fn ask(wait_seconds: u64) -> LeaseRequest {
+        LeaseRequest { wait: Some(document::Duration::from_secs(wait_seconds)), ..LeaseRequest::new("q", "w") }
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_the_job_that_comes_and_each_job_goes_to_one() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Arc::new(store(&folder).await);
+        let waiters: Vec<_> = (0..50)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { lease_wait(&*store, ask(600), Duration::from_mins(10)).await.unwrap() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for _ in 0..50 {
+            store.put(Put::one("q", NewJob::default())).await.unwrap().remove(0).unwrap();
+        }
+        let mut ids = std::collections::HashSet::new();
+        for waiter in waiters {
+            let leases = waiter.await.unwrap();
+            assert_eq!(leases.len(), 1);
+            assert!(ids.insert(leases[0].id));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_leaves_nothing_leased() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = store(&folder).await;
+        let asked = lease_wait(&store, ask(600), Duration::from_mins(10));
+        assert!(tokio::time::timeout(Duration::from_millis(30), asked).await.is_err());
+        assert!(store.hub().is_idle(), "nobody waits any more");
+        store.put(Put::one("q", NewJob::default())).await.unwrap().remove(0).unwrap();
+        assert_eq!(lease_wait(&store, ask(0), Duration::ZERO).await.unwrap().len(), 1);
+        let none = lease_wait(&store, LeaseRequest { wait: None, ..ask(0) }, Duration::from_mins(1));
+        assert!(none.await.unwrap().is_empty(), "without a wait the reply comes at once");
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_came_and_was_not_taken_is_given_back() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = store(&folder).await;
+        store.put(Put::one("q", NewJob::default())).await.unwrap().remove(0).unwrap();
+        let pending = store.lease(LeaseRequest::new("q", "gone"));
+        // Answered in the same order, so the lease's reply has come.
+        store.sweep().await.unwrap();
+        drop(pending);
+        assert_eq!(store.lease(LeaseRequest::new("q", "w")).await.unwrap().len(), 1);
+    }
 }

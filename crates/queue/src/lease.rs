@@ -128,7 +128,7 @@ pub struct Beat {
 pub struct Pulse {
     /// The job.
     pub id: JobId,
-    /// Whether its cancellation is asked for: stop, and say so with a nack.
+    /// Whether its cancellation is asked for, or its timeout is over: stop, and say so with a nack.
     pub cancel: bool,
     /// Whether the worker should lease no more.
     pub drain: bool,

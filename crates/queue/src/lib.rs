@@ -29,21 +29,15 @@ mod work;
 pub use error::Error;
 pub use hub::{Hub, Waiter, lease_wait};
 pub use id::{JobId, Token};
-pub use job::{Backoff, Concurrency, Failure, Job, NewJob, OnFail, Reason, State};
+pub use job::{Backoff, Concurrency, Failure, NewJob, OnFail, Reason, State};
 pub use json::Json;
-pub use lease::{
-    Ack, Beat, Ending, Finish, FinishReply, Finished, Lease, LeaseRequest, Nack, Outcome, Pulse, Release,
-};
+pub use lease::{Ack, Beat, Ending, Finish, FinishReply, Finished, Lease, LeaseRequest, Nack, Outcome, Pulse, Release};
 pub use limit::*;
 pub use moment::Moment;
 pub use settings::{CatchUp, JobTemplate, Overlap, QueueSettings, ScheduleSpec};
-pub use spec::{
-    AuthSpec, PostgresSpec, PythonSpec, Scope, Spec, SqliteSpec, StoreSpec, TokenSpec, WorkerSpec,
-};
+pub use spec::{AuthSpec, PostgresSpec, PythonSpec, Scope, Spec, SqliteSpec, StoreSpec, TokenSpec, WorkerSpec};
 pub use store::sqlite::{Sqlite, SqliteOptions};
-pub use store::{
-    Change, Changed, Declaration, Pending, Placed, Promise, Put, RetryMany, Store, Swept, View, promise,
-};
+pub use store::{Change, Changed, Declaration, Pending, Placed, Promise, Put, RetryMany, Store, Swept, View, promise};
 pub use timetable::Timetable;
-pub use view::{Event, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
+pub use view::{Event, Job, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
 pub use work::{Pace, WorkError, Worked, Worker};

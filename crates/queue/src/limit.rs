@@ -48,3 +48,6 @@ pub const DURATION_MAX: std::time::Duration = std::time::Duration::from_hours(87
 pub const LEASE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest lease.
 pub const LEASE_MAX: std::time::Duration = std::time::Duration::from_hours(24);
+/// The time between the end of a job's `timeout`, when its worker is told to stop, and the moment at which the server
+/// takes the job back: the worker's own account of what happened is better than none.
+pub const TIMEOUT_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);

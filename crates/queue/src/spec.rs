@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use document::{ByteSize, Duration, SecretRef};
+use document::{ByteSize, Duration, Problem, SecretRef};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::settings::{QueueSettings, ScheduleSpec};
+use crate::store::Declaration;
 
 /// A jobs API over a durable store, and workers beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +36,70 @@ pub struct Spec {
     pub workers: IndexMap<String, WorkerSpec>,
 }
 
+impl Spec {
+    /// What is wrong with it beyond its form.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let StoreSpec::Redis(_) = self.store {
+            let hint = "use `sqlite: {path}`, or `postgres: {url}` for several servers";
+            problems.push(Problem::at("spec.store.redis").found("a store that is not there yet").hint(hint));
+        }
+        if self.auth.is_none() && !self.listen.ip().is_loopback() {
+            problems.push(
+                Problem::at("spec.listen")
+                    .found(format!("`{}`, which others can reach, without `auth`", self.listen))
+                    .expected("a loopback address such as `127.0.0.1:5000`")
+                    .hint("add `auth` to let others in"),
+            );
+        }
+        for (name, settings) in &self.queues {
+            problems.extend(settings.check().err().map(|error| wrong(&format!("spec.queues.{name}"), &error)));
+        }
+        for (name, schedule) in &self.schedules {
+            let path = format!("spec.schedules.{name}");
+            problems.extend(schedule.check().err().map(|error| wrong(&path, &error)));
+            problems.extend(self.unknown_queue(&format!("{path}.queue"), &schedule.queue));
+        }
+        for (name, worker) in &self.workers {
+            let path = format!("spec.workers.{name}");
+            if worker.command.is_some() == worker.python.is_some() {
+                problems.push(Problem::at(&path).found("no way to work, or two").expected("`command` or `python`"));
+            }
+            if worker.command.as_ref().is_some_and(Vec::is_empty) {
+                problems.push(Problem::at(format!("{path}.command")).found("no program"));
+            }
+            let queues = worker.queues.iter().enumerate();
+            problems
+                .extend(queues.filter_map(|(at, queue)| self.unknown_queue(&format!("{path}.queues[{at}]"), queue)));
+        }
+        problems
+    }
+
+    fn unknown_queue(&self, path: &str, queue: &str) -> Option<Problem> {
+        let is_known = self.queues.contains_key(queue);
+        let known = self.queues.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        (!is_known).then(|| {
+            Problem::at(path)
+                .found(format!("unknown queue `{queue}`"))
+                .expected(format!("one of `spec.queues`: {known}"))
+        })
+    }
+
+    /// What the store is told of it.
+    pub fn declaration(&self, generation: u64) -> Declaration {
+        Declaration { generation, queues: self.queues.clone(), schedules: self.schedules.clone() }
+    }
+}
+
+fn wrong(path: &str, error: &Error) -> Problem {
+    match error {
+        Error::Invalid { field, expected } => {
+            Problem::at(format!("{path}.{field}")).found(format!("a value that {expected}"))
+        }
+        other => Problem::at(path).found(other.to_string()),
+    }
+}
+
 fn listen_default() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5000))
 }
@@ -46,6 +112,8 @@ pub enum StoreSpec {
     Sqlite(SqliteSpec),
     /// A database, for several servers.
     Postgres(PostgresSpec),
+    /// Not there yet: use `sqlite` or `postgres`.
+    Redis(serde_json::Value),
 }
 
 /// A file of this machine, for one server. Nothing needs to be installed.
@@ -167,4 +235,39 @@ pub struct PythonSpec {
 
 fn interpreter_default() -> PathBuf {
     PathBuf::from("python3")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOBS: &str = r#"{
+        "store": {"sqlite": {"path": "jobs.sqlite"}}, "queues": {"default": {}},
+        "workers": {"lecture": {"command": ["python3", "work.py"], "queues": ["default"]}}
+    }"#;
+
+    fn paths(text: &str) -> Vec<String> {
+        let spec: Spec = serde_json::from_str(text).unwrap();
+        spec.problems().into_iter().map(|problem| problem.path).collect()
+    }
+
+    #[test]
+    fn a_short_spec_is_whole() {
+        let spec: Spec = serde_json::from_str(JOBS).unwrap();
+        assert_eq!(spec.listen.to_string(), "127.0.0.1:5000");
+        assert_eq!(spec.problems(), []);
+        assert_eq!(spec.declaration(3).queues.len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_path() {
+        assert_eq!(paths(&JOBS.replace("\"store\"", "\"listen\": \"0.0.0.0:80\", \"store\"")), ["spec.listen"]);
+        assert_eq!(paths(&JOBS.replace("sqlite\": {\"path\": \"jobs.sqlite\"}", "redis\": {}")), ["spec.store.redis"]);
+        let none = JOBS.replace("\"default\": {}", "\"other\": {\"attempts\": 0}");
+        assert_eq!(paths(&none), ["spec.queues.other.attempts", "spec.workers.lecture.queues[0]"]);
+        let two = JOBS.replace("\"command\"", "\"python\": {\"call\": \"a:b\"}, \"command\"");
+        assert_eq!(paths(&two), ["spec.workers.lecture"]);
+        let schedule = "\"schedules\": {\"s\": {\"cron\": \"x\", \"queue\": \"default\"}}, \"workers\"";
+        assert_eq!(paths(&JOBS.replace("\"workers\"", schedule)), ["spec.schedules.s.cron"]);
+    }
 }

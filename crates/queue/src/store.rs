@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::id::{JobId, Token};
-use crate::job::{Job, NewJob, State};
+use crate::job::{NewJob, State};
 use crate::lease::{Beat, Finish, FinishReply, Lease, LeaseRequest, Pulse};
 use crate::moment::Moment;
 use crate::settings::{QueueSettings, ScheduleSpec};
-use crate::view::{Event, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
+use crate::view::{Event, Job, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
 
 /// Where jobs are kept, and the only way to change them.
 ///

@@ -21,11 +21,7 @@ const YEARS_AHEAD: i32 = 41;
 
 impl Timetable {
     /// From what a schedule says.
-    pub fn new(
-        cron: Option<&str>,
-        every: Option<document::Duration>,
-        time_zone: Option<&str>,
-    ) -> Result<Self, Error> {
+    pub fn new(cron: Option<&str>, every: Option<document::Duration>, time_zone: Option<&str>) -> Result<Self, Error> {
         match (cron, every) {
             (Some(cron), None) => {
                 let zone = time_zone.unwrap_or("UTC");
@@ -46,9 +42,9 @@ impl Timetable {
             (None, Some(every)) => {
                 let millis = i64::try_from(every.get().as_millis()).ok();
                 let millis = millis.filter(|_| every.get() <= crate::limit::DURATION_MAX);
-                millis.map(|millis| Self(Kind::Every(millis))).ok_or_else(|| {
-                    Error::invalid("every", "is longer than ten years")
-                })
+                millis
+                    .map(|millis| Self(Kind::Every(millis)))
+                    .ok_or_else(|| Error::invalid("every", "is longer than ten years"))
             }
             _ => Err(Error::invalid("cron", "and `every` exclude each other, and one of them is needed")),
         }

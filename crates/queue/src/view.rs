@@ -3,10 +3,85 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::JobId;
-use crate::job::{Job, State};
+use crate::job::{Failure, Reason, State};
 use crate::json::Json;
 use crate::moment::Moment;
 use crate::settings::{QueueSettings, ScheduleSpec};
+
+/// A job as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// What it is called.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: String,
+    /// What sort of job it is.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Where it is.
+    pub state: State,
+    /// Why it ended as it did, or why its last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What the worker is given. Left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Json>,
+    /// Its idempotency key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Attempts that were counted.
+    pub attempt: u32,
+    /// How often it is tried.
+    pub attempts: u32,
+    /// When it was put.
+    pub created_at: Moment,
+    /// When its time comes, where it has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Moment>,
+    /// When its last attempt was leased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Moment>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Moment>,
+    /// When it is forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Moment>,
+    /// Who holds it, or did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Jobs that it still waits for.
+    #[serde(skip_serializing_if = "is_none_pending")]
+    pub pending: u32,
+    /// Jobs that it comes after. Left out of lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
+    /// Whether its cancellation was asked for while it ran.
+    pub cancel_requested: bool,
+    /// The worker's last word on how far it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Json>,
+    /// What it came to. Left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+    /// What went wrong in its last attempt. Left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// What its client noted on it. Left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Json>,
+    /// The trace that it belongs to. Left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_none_pending(pending: &u32) -> bool {
+    *pending == 0
+}
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -73,7 +73,7 @@ fn work_beside_killer(scene: &Scene, killer: crate::JobId) {
         if ids(&leases).contains(&killer) {
             scene.pass(61);
         } else {
-            leases.iter().for_each(|lease| drop(scene.ack(lease)));
+            scene.ack_all(&leases);
         }
     }
     panic!("it goes on for ever");

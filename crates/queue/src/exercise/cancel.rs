@@ -25,11 +25,8 @@ fn cancel(scene: &Scene, id: JobId) {
 
 fn at_once(scene: &mut Scene) {
     let parent = scene.put("{}");
-    let jobs = [
-        parent,
-        scene.put(r#"{"delay": "1h"}"#),
-        scene.put(&format!(r#"{{"after": ["{parent}"], "onFail": "run"}}"#)),
-    ];
+    let jobs =
+        [parent, scene.put(r#"{"delay": "1h"}"#), scene.put(&format!(r#"{{"after": ["{parent}"], "onFail": "run"}}"#))];
     for id in jobs.into_iter().rev() {
         cancel(scene, id);
         assert_eq!((scene.state(id), scene.job(id).reason), (State::Cancelled, Some(Reason::Requested)));

@@ -37,7 +37,7 @@ fn priority(scene: &mut Scene) {
     let high = scene.put(r#"{"priority": 2}"#);
     let leases = scene.lease(9);
     assert_eq!(ids(&leases), [high, old, low]);
-    leases.iter().for_each(|lease| drop(scene.ack(lease)));
+    scene.ack_all(&leases);
     let old = scene.put("{}");
     scene.pass(121);
     let high = scene.put(r#"{"priority": 2}"#);
@@ -98,7 +98,7 @@ fn two_replicas(scene: &mut Scene) {
         let leases = [one.wait().expect("lease"), two.wait().expect("lease")].concat();
         assert!(running(scene) <= 2, "{} run", running(scene));
         seen.extend(ids(&leases));
-        leases.iter().for_each(|lease| drop(scene.ack(lease)));
+        scene.ack_all(&leases);
     }
 }
 

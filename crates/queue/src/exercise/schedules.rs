@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Rule, Scene};
-use crate::job::{Job, State};
+use crate::job::State;
 use crate::store::{Change, Changed};
-use crate::view::ScheduleInfo;
+use crate::view::{Job, ScheduleInfo};
 
 pub(super) const RULES: &[Rule] = &[
     ("a_schedule_fires_at_each_of_its_times", fires),

@@ -11,7 +11,7 @@ pub(super) const RULES: &[Rule] = &[
     ("a_job_with_a_delay_is_ready_when_it_is_over", delay),
     ("a_scheduled_job_outlives_a_crash", scheduled_crash),
     ("a_job_can_be_given_another_time", reschedule),
-    ("a_timeout_ends_an_attempt_whatever_its_beats", timeout),
+    ("a_timeout_tells_the_worker_and_then_ends_the_attempt_whatever_its_beats", timeout),
     ("a_lost_job_comes_back_within_a_second_of_its_lease", comes_back),
     ("a_server_that_was_down_loses_no_lease", down),
     ("a_server_that_stood_still_loses_no_lease", stood_still),
@@ -37,7 +37,7 @@ fn delay(scene: &mut Scene) {
 fn scheduled_crash(scene: &mut Scene) {
     let id = scene.put(r#"{"delay": "30s"}"#);
     scene.crash();
-    scene.clock.advance(Duration::from_secs(60));
+    scene.clock.advance(Duration::from_mins(1));
     scene.sweep();
     assert_eq!(scene.state(id), State::Ready);
 }
@@ -48,7 +48,7 @@ fn reschedule(scene: &mut Scene) {
     scene.change(Change::Reschedule(id, soon)).expect("reschedule");
     scene.pass(5);
     assert_eq!(scene.state(id), State::Ready);
-    scene.change(Change::Reschedule(id, soon.plus(Duration::from_secs(60)))).expect("reschedule");
+    scene.change(Change::Reschedule(id, soon.plus(Duration::from_mins(1)))).expect("reschedule");
     assert_eq!(scene.state(id), State::Scheduled);
     assert!(scene.lease(1).is_empty());
     scene.counts_are_right();
@@ -57,9 +57,10 @@ fn reschedule(scene: &mut Scene) {
 fn timeout(scene: &mut Scene) {
     let id = scene.put(r#"{"timeout": "30s", "attempts": 1}"#);
     let lease = scene.lease_one();
-    for _ in 0..29 {
+    for second in 1..35 {
         scene.pass(1);
-        scene.beat(id, &lease.token).expect("held");
+        let pulse = scene.beat(id, &lease.token).expect("held");
+        assert_eq!(pulse.cancel, second >= 30, "second {second}");
     }
     scene.pass(1);
     assert_eq!(scene.beat(id, &lease.token).expect_err("revoked"), Error::LeaseLost { id });
@@ -84,7 +85,7 @@ fn down(scene: &mut Scene) {
     let id = scene.put(r#"{"timeout": "50s"}"#);
     let lease = scene.lease_one();
     scene.crash();
-    scene.clock.advance(Duration::from_secs(120));
+    scene.clock.advance(Duration::from_mins(2));
     scene.crash();
     scene.sweep();
     assert_eq!(scene.state(id), State::Running);
@@ -98,7 +99,7 @@ fn stood_still(scene: &mut Scene) {
     let id = scene.put("{}");
     let lease = scene.lease_one();
     scene.pass(2);
-    scene.clock.advance(Duration::from_secs(120));
+    scene.clock.advance(Duration::from_mins(2));
     scene.sweep();
     assert_eq!(scene.state(id), State::Running);
     scene.beat(id, &lease.token).expect("held");

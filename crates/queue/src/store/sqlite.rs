@@ -33,10 +33,9 @@ use super::{Change, Changed, Pending, Placed, Put, Store, Swept, View, promise};
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::id::{JobId, Token};
-use crate::job::Job;
 use crate::lease::{Beat, Finish, FinishReply, Lease, LeaseRequest, Pulse};
 use crate::moment::Moment;
-use crate::view::{Event, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
+use crate::view::{Event, Job, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
 
 /// The version of the tables that this code reads and writes.
 const VERSION: i64 = 1;

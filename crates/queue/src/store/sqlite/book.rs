@@ -137,8 +137,7 @@ impl Book {
     }
 
     fn load_queues(&mut self) -> Done<()> {
-        let mut statement =
-            self.connection.prepare("SELECT id, name, settings, owned, paused, draining FROM queue")?;
+        let mut statement = self.connection.prepare("SELECT id, name, settings, owned, paused, draining FROM queue")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let name: Arc<str> = row.get::<_, String>(1)?.into();

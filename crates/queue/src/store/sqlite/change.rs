@@ -122,11 +122,10 @@ impl Book {
             let wanted = params![lane, code as u8, since, i64::try_from(left).unwrap_or(0)];
             let serials = statement.query_map(wanted, |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
             drop(statement);
+            count += serials.len();
             for serial in serials {
-                if let Some(mut row) = Row::load(&self.connection, serial)? {
-                    self.retry_row(&mut row)?;
-                    count += 1;
-                }
+                let mut row = Row::load(&self.connection, serial)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                self.retry_row(&mut row)?;
             }
         }
         Ok(Changed::Count(count))

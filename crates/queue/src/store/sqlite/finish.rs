@@ -46,7 +46,7 @@ impl Book {
         let mut enqueued = Vec::new();
         match ending {
             Ending::Ack(ack) => enqueued = self.ack(&mut row, ack)?,
-            Ending::Nack(nack) => self.nack(&mut row, nack)?,
+            Ending::Nack(nack) => self.nack(&mut row, &nack)?,
             Ending::Release(_) => self.go_back(&mut row, "released")?,
         }
         let finished = Finished {
@@ -68,10 +68,12 @@ impl Book {
         let (number, secret) = token.parts().ok_or_else(lost)?;
         let row = self.find(id)?;
         let sql = "SELECT outcome FROM lease WHERE serial = ?1 AND number = ?2 AND secret = ?3";
-        let found = self.connection.prepare_cached(sql)?.query_row(
-            params![row.serial, number.cast_signed(), secret.cast_signed()],
-            |row| row.get::<_, Option<String>>(0),
-        );
+        let found = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![row.serial, number.cast_signed(), secret.cast_signed()], |row| {
+                row.get::<_, Option<String>>(0)
+            });
         let outcome = found.optional()?.flatten().filter(|outcome| !outcome.is_empty()).ok_or_else(lost)?;
         Ok(Finished { duplicate: true, ..serde_json::from_str(&outcome)? })
     }
@@ -89,7 +91,7 @@ impl Book {
         Ok(enqueued)
     }
 
-    fn nack(&mut self, row: &mut Row, nack: Nack) -> Done<()> {
+    fn nack(&mut self, row: &mut Row, nack: &Nack) -> Done<()> {
         self.store_failure(row.serial, &nack.error)?;
         row.alone = false;
         if row.cancel {

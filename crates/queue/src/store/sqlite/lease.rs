@@ -1,12 +1,13 @@
 //! Jobs go to workers.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use document::Duration as Written;
 use rusqlite::params;
 
-use super::book::{Book, Done};
+use super::book::{Book, Done, Lane};
 use super::held::Held;
 use super::put::millis;
 use super::row::{self, Code, Row};
@@ -24,6 +25,13 @@ struct Candidate {
     alone: bool,
     queue: i64,
     slot: Option<i64>,
+}
+
+/// How many more may run, as far as it was asked.
+#[derive(Default)]
+struct Rooms {
+    queues: HashMap<i64, i64>,
+    slots: HashMap<i64, i64>,
 }
 
 impl Book {
@@ -55,16 +63,9 @@ impl Book {
     /// The first jobs in line over all lanes that are asked for.
     fn choose(&self, queues: &[i64], request: &LeaseRequest) -> Done<Vec<i64>> {
         let mut line = Vec::new();
-        for id in queues.iter().copied().collect::<std::collections::BTreeSet<_>>() {
-            let queue = self.queue(id)?;
-            for lane in queue.lanes.iter().filter(|_| !queue.paused) {
-                let Some(known) = self.lanes.get(lane).filter(|known| known.jobs[Code::Ready.at()] > 0) else {
-                    continue;
-                };
-                let takes = |kind: &str| request.types.iter().any(|own| own == kind);
-                if request.types.is_empty() || known.kind.as_deref().is_some_and(takes) {
-                    self.first_of(id, *lane, request.n, &mut line)?;
-                }
+        for queue in queues.iter().copied().collect::<BTreeSet<_>>() {
+            for lane in self.lanes_for(queue, request)? {
+                self.first_of(queue, lane, request.n, &mut line)?;
             }
         }
         line.sort_unstable();
@@ -72,33 +73,50 @@ impl Book {
         let first_is_alone = line.first().is_some_and(|first| first.alone);
         let n = if first_is_alone { 1 } else { request.n as usize };
         let mut chosen = Vec::new();
-        let mut rooms: std::collections::HashMap<i64, i64> = std::collections::HashMap::new();
-        let mut slots: std::collections::HashMap<i64, i64> = std::collections::HashMap::new();
+        let mut rooms = Rooms::default();
         for candidate in line {
             if chosen.len() == n {
                 break;
             }
-            if candidate.alone && !first_is_alone {
-                continue;
+            let is_right = first_is_alone || !candidate.alone;
+            if is_right && self.has_room(&candidate, &mut rooms)? {
+                chosen.push(candidate.serial);
             }
-            let room = rooms.entry(candidate.queue).or_insert_with(|| self.queue_room(candidate.queue));
-            if *room <= 0 {
-                continue;
-            }
-            if let Some(slot) = candidate.slot {
-                let left = match slots.get(&slot) {
-                    Some(left) => *left,
-                    None => self.room(slot)?,
-                };
-                slots.insert(slot, left - 1);
-                if left <= 0 {
-                    continue;
-                }
-            }
-            *room -= 1;
-            chosen.push(candidate.serial);
         }
         Ok(chosen)
+    }
+
+    /// The lanes of a queue that hold ready jobs of the types that are asked for.
+    fn lanes_for(&self, queue: i64, request: &LeaseRequest) -> Done<Vec<i64>> {
+        let queue = self.queue(queue)?;
+        if queue.paused {
+            return Ok(Vec::new());
+        }
+        let is_asked_for = |lane: &Lane| {
+            let kind = lane.kind.as_deref();
+            request.types.is_empty() || kind.is_some_and(|kind| request.types.iter().any(|own| own == kind))
+        };
+        let has_some =
+            |id: &i64| self.lanes.get(id).is_some_and(|lane| lane.jobs[Code::Ready.at()] > 0 && is_asked_for(lane));
+        Ok(queue.lanes.iter().copied().filter(has_some).collect())
+    }
+
+    /// Whether queue and concurrency key let one more run; if so, it counts as running from here on.
+    fn has_room(&self, candidate: &Candidate, rooms: &mut Rooms) -> Done<bool> {
+        let of_queue = rooms.queues.entry(candidate.queue).or_insert_with(|| self.queue_room(candidate.queue));
+        if *of_queue <= 0 {
+            return Ok(false);
+        }
+        if let Some(slot) = candidate.slot {
+            let known = rooms.slots.get(&slot).copied();
+            let of_slot = known.map_or_else(|| self.room(slot), Ok)?;
+            rooms.slots.insert(slot, of_slot - 1);
+            if of_slot <= 0 {
+                return Ok(false);
+            }
+        }
+        *of_queue -= 1;
+        Ok(true)
     }
 
     fn queue_room(&self, queue: i64) -> i64 {
@@ -107,7 +125,8 @@ impl Book {
     }
 
     fn first_of(&self, queue: i64, lane: i64, n: u32, line: &mut Vec<Candidate>) -> Done<()> {
-        let sql = "SELECT due, serial, alone, slot FROM job WHERE lane = ?1 AND state = 3 ORDER BY due, serial LIMIT ?2";
+        let sql =
+            "SELECT due, serial, alone, slot FROM job WHERE lane = ?1 AND state = 3 ORDER BY due, serial LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![lane, n])?;
         while let Some(row) = rows.next()? {
@@ -140,11 +159,12 @@ impl Book {
             batch,
             lease,
             until: elapsed + lease,
-            timeout: timeout.map(|timeout| elapsed + timeout),
+            timeout: timeout.map(|timeout| elapsed + timeout + limit::TIMEOUT_MARGIN),
             cancel: None,
         };
-        self.connection.prepare_cached("INSERT INTO lease VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL)")?.execute(
-            params![
+        self.connection
+            .prepare_cached("INSERT INTO lease VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL)")?
+            .execute(params![
                 serial,
                 held.number,
                 held.secret,
@@ -154,8 +174,7 @@ impl Book {
                 millis(lease),
                 timeout.map(millis),
                 now,
-            ],
-        )?;
+            ])?;
         row.attempt += 1;
         row.started = Some(now);
         row.lease = Some(held.number);
@@ -229,10 +248,12 @@ impl Book {
         let Some(mut held) = self.held_with(id, &token).cloned() else {
             return Ok(Err(Error::LeaseLost { id }));
         };
-        held.until = self.clock.elapsed() + held.lease;
+        let now = self.clock.elapsed();
+        held.until = now + held.lease;
         let until = self.moment(held.until);
         let drain = self.drained.contains(&*held.worker);
-        let cancel = held.cancel.is_some();
+        let is_over = held.timeout.is_some_and(|timeout| timeout <= now + limit::TIMEOUT_MARGIN);
+        let cancel = held.cancel.is_some() || is_over;
         self.hold(row::serial(id), Some(held));
         if let Some(progress) = progress {
             let mut row = self.find(id)?;

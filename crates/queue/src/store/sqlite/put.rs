@@ -22,26 +22,15 @@ impl Book {
             return Err(Error::invalid("jobs", format!("holds more than {} jobs", limit::BULK_JOBS_MAX)).into());
         }
         let queue = self.queue_id(&put.queue)?;
-        let jobs = put.jobs.len();
+        let (jobs, is_atomic) = (put.jobs.len(), put.atomic);
         let mut refused = None;
         let placed = self.attempt(|book| {
             let mut placed = Vec::with_capacity(jobs);
-            for (index, job) in put.jobs.into_iter().enumerate() {
-                let misled = job.queue.as_ref().is_some_and(|own| *own != put.queue);
-                let done = if misled {
-                    Err(Error::invalid("queue", format!("must be `{}`, or be left out", put.queue)).into())
-                } else {
-                    book.put_one(queue, job, false)
-                };
-                match done {
-                    Ok(one) => placed.push(Ok(one)),
-                    Err(Fault::Refused(error)) if put.atomic => {
-                        refused = Some((index, error.clone()));
-                        return Err(error.into());
-                    }
-                    Err(Fault::Refused(error)) => placed.push(Err(error)),
-                    Err(broken) => return Err(broken),
-                }
+            for job in put.jobs {
+                placed.push(told(book.put_into(queue, &put.queue, job))?);
+                let refusal = placed.last().and_then(|one| one.as_ref().err()).filter(|_| is_atomic).cloned();
+                refused = refusal.map(|why| (placed.len() - 1, why));
+                refused.as_ref().map_or(Ok(()), |(_, why)| Err(why.clone()))?;
             }
             book.settle_slots()?;
             Ok(placed)
@@ -50,6 +39,13 @@ impl Book {
         let other = Error::Atomic { index, why: Box::new(why.clone()) };
         let told = |at: usize| if at == index { why.clone() } else { other.clone() };
         Ok((0..jobs).map(|at| Err(told(at))).collect())
+    }
+
+    fn put_into(&mut self, queue: i64, name: &str, job: NewJob) -> Done<Placed> {
+        if job.queue.as_ref().is_some_and(|own| own != name) {
+            return Err(Error::invalid("queue", format!("must be `{name}`, or be left out")).into());
+        }
+        self.put_one(queue, job, false)
     }
 
     /// Checks everything before it writes anything, so that a refused job leaves no trace.
@@ -81,9 +77,8 @@ impl Book {
         let slot = job.concurrency.as_ref().map(|it| self.slot(queue, &it.key, it.max)).transpose()?;
         let now = self.now();
         let keep = job.result_ttl.unwrap_or(settings.retention).get();
-        let key_ttl = job.key.as_ref().map_or(std::time::Duration::ZERO, |_| {
-            job.key_ttl.unwrap_or(settings.key_ttl).get()
-        });
+        let key_ttl =
+            job.key.as_ref().map_or(std::time::Duration::ZERO, |_| job.key_ttl.unwrap_or(settings.key_ttl).get());
         self.last_serial = (self.last_serial + 1).max(now << 15);
         let run_at = job.run_at.map_or(now, crate::Moment::millis).max(now);
         let mut row = Row {
@@ -183,22 +178,29 @@ impl Book {
         let mut ended = vec![(row.serial, code)];
         while let Some((parent, how)) = ended.pop() {
             for child in self.untold(parent)? {
-                let Some(mut child) = Row::load(&self.connection, child)? else { continue };
-                child.pending = child.pending.saturating_sub(1);
-                if how != Code::Succeeded && !child.runs_on_fail {
-                    self.end_one(&mut child, Code::Cancelled, Some(crate::Reason::Dependency))?;
-                    ended.push((child.serial, Code::Cancelled));
-                } else if child.pending == 0 && child.code == Code::Waiting {
-                    // It joins the line now, whenever it was put.
-                    let now = self.now();
-                    child.due = child.due.max(now);
-                    self.place_and_store(&mut child, now)?;
-                } else {
-                    child.update(&self.connection)?;
-                }
+                let child = Row::load(&self.connection, child)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                ended.extend(self.tell_child(child, how)?);
             }
         }
         Ok(())
+    }
+
+    /// A parent has ended like this. Gives back the child, if that ends it.
+    fn tell_child(&mut self, mut child: Row, how: Code) -> Done<Option<(i64, Code)>> {
+        child.pending = child.pending.saturating_sub(1);
+        if how != Code::Succeeded && !child.runs_on_fail {
+            self.end_one(&mut child, Code::Cancelled, Some(crate::Reason::Dependency))?;
+            return Ok(Some((child.serial, Code::Cancelled)));
+        }
+        if child.pending == 0 && child.code == Code::Waiting {
+            // It joins the line now, whenever it was put.
+            let now = self.now();
+            child.due = child.due.max(now);
+            self.place_and_store(&mut child, now)?;
+        } else {
+            child.update(&self.connection)?;
+        }
+        Ok(None)
     }
 
     fn end_one(&mut self, row: &mut Row, code: Code, reason: Option<crate::Reason>) -> Done<()> {
@@ -229,6 +231,15 @@ impl Book {
 
     pub(super) fn find(&self, id: JobId) -> Done<Row> {
         Ok(Row::find(&self.connection, id)?.ok_or_else(|| Error::no_job(id))?)
+    }
+}
+
+/// A refusal as an answer.
+fn told<T>(done: Done<T>) -> Done<Result<T, Error>> {
+    match done {
+        Ok(one) => Ok(Ok(one)),
+        Err(Fault::Refused(error)) => Ok(Err(error)),
+        Err(broken) => Err(broken),
     }
 }
 

@@ -100,9 +100,8 @@ impl Book {
         let known = self.connection.prepare_cached(sql)?.query_row([name], read).optional()?;
         let known = known.map(|(old, next)| Ok::<_, serde_json::Error>((serde_json::from_str(&old)?, next)));
         let known: Option<(ScheduleSpec, Option<i64>)> = known.transpose()?;
-        let is_same = |old: &ScheduleSpec| {
-            (&old.cron, old.every, &old.time_zone) == (&spec.cron, spec.every, &spec.time_zone)
-        };
+        let is_same =
+            |old: &ScheduleSpec| (&old.cron, old.every, &old.time_zone) == (&spec.cron, spec.every, &spec.time_zone);
         let next = match known {
             Some((old, Some(next))) if is_same(&old) => Some(next),
             _ => timetable.after(Moment::from_millis(self.now())).map(Moment::millis),

@@ -7,11 +7,11 @@ use super::book::Done;
 use super::row::{self, Code, Row};
 use crate::error::Error;
 use crate::id::JobId;
-use crate::job::{Job, NewJob, State};
+use crate::job::{NewJob, State};
 use crate::json::Json;
 use crate::limit;
 use crate::moment::Moment;
-use crate::view::{Event, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
+use crate::view::{Event, Job, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
 
 /// A job with all that is known of it.
 pub(super) fn job(connection: &Connection, id: JobId) -> Done<Job> {
@@ -203,7 +203,8 @@ pub(super) fn events(connection: &Connection, id: JobId, after: u64, limit: usiz
         let at = Moment::from_millis(row.created);
         events.push(Event { sequence: 1, at, event: "created".to_owned(), data: None });
     }
-    let sql = "SELECT sequence, at, event, data FROM event WHERE serial = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
+    let sql =
+        "SELECT sequence, at, event, data FROM event WHERE serial = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement.query_map(wanted(row.serial, after, limit), |sql| {
         Ok(Event {

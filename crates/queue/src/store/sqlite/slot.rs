@@ -41,9 +41,8 @@ impl Book {
     fn next_lane(&self, slot: i64, after: i64) -> Done<Option<i64>> {
         let sql = "SELECT min(lane) FROM job WHERE slot = ?1 AND state = ?2 AND lane > ?3";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut next = |code: Code| {
-            statement.query_row(params![slot, code as u8, after], |row| row.get::<_, Option<i64>>(0))
-        };
+        let mut next =
+            |code: Code| statement.query_row(params![slot, code as u8, after], |row| row.get::<_, Option<i64>>(0));
         let (parked, ready) = (next(Code::Parked)?, next(Code::Ready)?);
         Ok(parked.into_iter().chain(ready).min())
     }
@@ -78,7 +77,8 @@ impl Book {
     }
 
     fn in_line(&self, slot: i64, lane: i64, code: Code, limit: usize) -> Done<Vec<(i64, i64)>> {
-        let sql = "SELECT due, serial FROM job WHERE slot = ?1 AND state = ?2 AND lane = ?3 ORDER BY due, serial LIMIT ?4";
+        let sql =
+            "SELECT due, serial FROM job WHERE slot = ?1 AND state = ?2 AND lane = ?3 ORDER BY due, serial LIMIT ?4";
         let mut statement = self.connection.prepare_cached(sql)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = statement.query_map(params![slot, code as u8, lane, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::{Sqlite, SqliteOptions, connect, read};
 use crate::{
-    Beat, Change, Error, Finish, JobId, JobQuery, Json, Lease, LeaseRequest, NewJob, Outcome, Put, QueueSettings, State,
-    Store, Token, View,
+    Beat, Change, Error, Finish, JobId, JobQuery, Json, Lease, LeaseRequest, NewJob, Outcome, Put, QueueSettings,
+    State, Store, Token, View,
 };
 
 fn clock() -> Clock {
@@ -310,7 +310,8 @@ impl World {
         let unheld = "SELECT count(*) FROM job j WHERE state = 4 AND NOT EXISTS \
                       (SELECT 1 FROM lease WHERE serial = j.serial AND number = j.lease AND outcome IS NULL)";
         assert_eq!(count(unheld), 0, "who runs is held");
-        let held = "SELECT count(*) FROM lease l JOIN job j ON j.serial = l.serial WHERE outcome IS NULL AND state != 4";
+        let held =
+            "SELECT count(*) FROM lease l JOIN job j ON j.serial = l.serial WHERE outcome IS NULL AND state != 4";
         assert_eq!(count(held), 0, "who is held runs");
         let stuck = "SELECT count(*) FROM job j WHERE state = 1 AND pending != \
                      (SELECT count(*) FROM edge e WHERE e.child = j.serial AND told = 0)";
