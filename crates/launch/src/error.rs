@@ -71,19 +71,40 @@ pub enum Error {
 
 impl Error {
     /// Whose part it is.
-    pub const fn blame(&self) -> Blame {
+    pub fn blame(&self) -> Blame {
         match self {
             Self::Absent { .. }
             | Self::Pathless { .. }
             | Self::NotExecutable { .. }
             | Self::Folder { .. }
             | Self::Word { .. } => Blame::Document,
+            Self::Start { source, .. } if !is_scarcity(source) => Blame::Document,
             Self::Start { .. } | Self::Over => Blame::World,
             Self::Unknown { .. } | Self::Watched { .. } => Blame::House,
         }
     }
 }
 
+/// Whether the machine lacks something that it may have again: memory, processes, descriptors.
+fn is_scarcity(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error)
+        .is_some_and(|errno| [Errno::NOMEM, Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::TXTBSY].contains(&errno))
+}
+
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_has_no_room_is_not_the_documents_fault() {
+        let start =
+            |number| Error::Start { program: "p".into(), source: Arc::new(io::Error::from_raw_os_error(number)) };
+        assert_eq!(start(11).blame(), Blame::World);
+        assert_eq!(start(8).blame(), Blame::Document, "not in a format that can be executed");
+    }
 }

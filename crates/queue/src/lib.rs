@@ -48,4 +48,4 @@ pub use store::sqlite::{Sqlite, SqliteOptions, copy};
 pub use store::{Change, Changed, Declaration, Pending, Placed, Promise, Put, RetryMany, Store, Swept, View, promise};
 pub use timetable::Timetable;
 pub use view::{Event, Job, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
-pub use work::{Pace, Worked, Worker};
+pub use work::{Pace, WorkError, Worked, Worker};

@@ -14,7 +14,7 @@ mod log;
 mod tests;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +25,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::client::Client;
+pub use self::client::WorkError;
 use self::finish::{Settled, Verdict};
 use self::held::{Held, Wish};
 use crate::lease::{Ending, Finish, Lease, LeaseRequest, Outcome};
 use crate::limit;
+use crate::spec::WorkerSpec;
 
 /// A pool of processes that work on jobs.
 #[derive(Clone)]
@@ -78,6 +80,8 @@ pub struct Pace {
     pub retry_max: Duration,
     /// How long it goes on telling a result to a server that doesn't answer. Default one hour.
     pub finish_max: Duration,
+    /// How long a worker that stops waits for answers after its last process. Default 10s.
+    pub stop_max: Duration,
 }
 
 impl Default for Pace {
@@ -88,6 +92,7 @@ impl Default for Pace {
             wait: Duration::from_secs(30),
             retry_max: Duration::from_secs(5),
             finish_max: Duration::from_hours(1),
+            stop_max: Duration::from_secs(10),
         }
     }
 }
@@ -109,17 +114,46 @@ pub struct Worked {
 
 /// With how many bytes of results a request is full.
 const FINISH_BYTES: usize = 4 << 20;
-/// How long after the last process a worker that stops waits for answers.
-const ANSWERS: Duration = Duration::from_secs(10);
 
 impl Worker {
+    /// How long jobs may still run when a worker of a document is asked to stop.
+    pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
+
+    /// The worker that a document asks for, if it is one of commands. `environment` and `folder` are what the program
+    /// itself has; the document's variables come on top, and its folder is taken from there.
+    pub fn of(
+        spec: &WorkerSpec,
+        server: &str,
+        name: &str,
+        environment: &[(String, String)],
+        folder: &Path,
+    ) -> Option<Self> {
+        let added = spec.environment.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Some(Self {
+            server: server.to_owned(),
+            token: None,
+            name: name.to_owned(),
+            queues: spec.queues.clone(),
+            types: spec.types.clone(),
+            concurrency: spec.concurrency as usize,
+            command: spec.command.clone()?,
+            environment: environment.iter().cloned().chain(added).collect(),
+            folder: spec.working_directory.as_ref().map_or_else(|| folder.to_owned(), |own| folder.join(own)),
+            timeout: spec.timeout.map(document::Duration::get),
+            stop_grace: spec.stop_grace.get(),
+            drain_grace: Self::DRAIN_GRACE,
+            memory_bytes_max: spec.memory_max.map(document::ByteSize::bytes),
+            pace: Pace::default(),
+        })
+    }
+
     /// Works until it is asked to stop. At [`Level::Drain`] it leases no more and lets its jobs end within the grace;
     /// at [`Level::Halt`] it ends them at once. Either way, what did not end by itself is given back.
     ///
     /// # Errors
     ///
     /// When there is no way to speak to such a server at all. That it is away or refuses is no error but waited out.
-    pub async fn work(self, launcher: Arc<dyn Launcher>, stop: watch::Receiver<Level>) -> Result<Worked, String> {
+    pub async fn work(self, launcher: Arc<dyn Launcher>, stop: watch::Receiver<Level>) -> Result<Worked, WorkError> {
         let client = Arc::new(Client::new(&self)?);
         let worker = Arc::new(self);
         let held = Arc::new(Held::new());
@@ -205,7 +239,7 @@ impl Run {
                     let now = Instant::now();
                     let grace = if level == Level::Halt { Duration::ZERO } else { self.worker.drain_grace };
                     halt_at = Some(now + grace);
-                    give_up_at = Some(now + grace + self.worker.stop_grace + ANSWERS);
+                    give_up_at = Some(now + grace + self.worker.stop_grace + self.worker.pace.stop_max);
                     if let Some((request, poll)) = &mut lease {
                         // What the waiting request may have been given is asked for again, and given back.
                         poll.abort();

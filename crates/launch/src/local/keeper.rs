@@ -79,3 +79,34 @@ impl Drop for Keeper {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        Command::new("/bin/sleep").arg("1000").process_group(0).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_shell_that_was_killed_is_renewed_and_knows_the_whole_list() {
+        let mut keeper = Keeper::default();
+        let (mut first, mut second, mut ended) = (sleeper(), sleeper(), sleeper());
+        keeper.start(first.id());
+        keeper.start(ended.id());
+        let (shell, _) = keeper.shell.as_mut().unwrap();
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        keeper.end(ended.id());
+        keeper.start(second.id());
+        // As when the program ends: the pipe does, too.
+        drop(keeper);
+        assert_eq!(first.wait().unwrap().signal(), Some(9));
+        assert_eq!(second.wait().unwrap().signal(), Some(9));
+        assert!(ended.try_wait().unwrap().is_none(), "what has ended is off the list");
+        ended.kill().unwrap();
+        ended.wait().unwrap();
+    }
+}

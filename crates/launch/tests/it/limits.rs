@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use launch::{Cause, Launcher, Local, Status};
 
-use crate::place::{first_line, hear, is_alive, run, shell, until_gone, within};
+use crate::place::{first_line, hear, run, shell, until_gone, within};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -65,14 +65,14 @@ async fn a_grandchild_ends_with_its_group() {
     let launcher = Local::new().unwrap();
     // The parent ends at once; its child holds the outputs and would sleep on.
     let heard = run(&launcher, shell("j", "sleep 1000 & echo $!")).await;
-    assert!(!is_alive(&heard.out[0]));
+    until_gone(&heard.out[0]).await;
     assert!(heard.ended.is_success());
     assert!(!heard.ended.stdout.left_open);
     // The same when the parent dies of its timeout and the child ignores the signal.
     let mut command = shell("j", "(trap '' TERM; while :; do sleep 1; done) & echo $!; wait");
     command.timeout = Some(SHORT);
     let heard = run(&launcher, command).await;
-    assert!(!is_alive(&heard.out[0]));
+    until_gone(&heard.out[0]).await;
     assert_eq!(heard.ended.cause, Cause::Timeout);
 }
 

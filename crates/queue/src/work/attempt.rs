@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use launch::{Answer, Cause, Ended, Event, Launcher, Line, Status, Stream};
-use stdx::Chain;
+use stdx::{Blame, Chain};
 use tokio::sync::watch;
 
 use super::Worker;
@@ -16,6 +16,8 @@ use crate::json::Json;
 use crate::lease::{Ending, Lease, Nack, Outcome};
 use crate::limit;
 
+/// How long a job stays away that the machine had no room for.
+const SNOOZE: document::Duration = document::Duration::from_secs(5);
 /// How many bytes of the last lines of standard error are told with a failure.
 const TRACE_BYTES_MAX: usize = 8 << 10;
 
@@ -31,7 +33,7 @@ pub(super) async fn attempt(
     let name = command.name.clone();
     if let Err(error) = launcher.start(command).await {
         tracing::warn!(job = %lease.id, error = %Chain(&error), "start a job's process");
-        return Some(failed(lease, Failure::new(Chain(&error).to_string()), Reason::Error));
+        return Some(unstarted(lease, &error));
     }
     let mut said = Said { log: Log::new(client, worker.pace, lease), held_back: None, tail: Tail::default() };
     let ended = listen(worker, launcher, &name, &mut wish, &mut said).await;
@@ -149,6 +151,13 @@ fn failure(ended: &Ended, tail: Tail) -> Failure {
         Status::Signal(signal) => (None, Some(signal)),
     };
     Failure { message, trace: (!trace.is_empty()).then(|| trace.join("\n")), exit_code, signal, kind: None }
+}
+
+/// What the job can't help costs it no attempt.
+fn unstarted(lease: &Lease, error: &launch::Error) -> Outcome {
+    let snooze = (error.blame() != Blame::Document).then_some(SNOOZE);
+    let ending = Ending::Nack(Nack { error: Failure::new(Chain(error).to_string()), snooze, ..Nack::default() });
+    Outcome { id: lease.id, token: lease.token.clone(), ending }
 }
 
 fn failed(lease: &Lease, error: Failure, reason: Reason) -> Outcome {

@@ -7,7 +7,7 @@ use reqwest::{redirect, retry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use stdx::{Backoff, Chain};
+use stdx::{Backoff, Blame, Chain};
 
 use super::{Pace, Worker};
 use crate::lease::{Lease, LeaseRequest};
@@ -24,6 +24,34 @@ pub(super) struct Client {
     base: String,
 }
 
+/// Why a worker can't work at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkError {
+    /// Its token can't be sent.
+    #[error("the worker's token holds letters that no header can hold; is there a line's end in it?")]
+    Token,
+    /// There is no way to speak to such a server.
+    #[error("set up requests to {server}")]
+    Client {
+        /// Where the server should be.
+        server: String,
+        /// Why not.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+impl WorkError {
+    /// Whose part it is.
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Token => Blame::Document,
+            Self::Client { .. } => Blame::World,
+        }
+    }
+}
+
 /// Why there is no good answer.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -34,14 +62,14 @@ pub(super) enum Trouble {
 }
 
 impl Client {
-    pub(super) fn new(worker: &Worker) -> Result<Self, String> {
+    pub(super) fn new(worker: &Worker) -> Result<Self, WorkError> {
         // Another part of the program may have installed it before: that is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = &worker.token {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
-            let mut value = value.map_err(|_| "the worker's token holds letters that no header can hold".to_owned())?;
+            let mut value = value.map_err(|_| WorkError::Token)?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -56,7 +84,7 @@ impl Client {
             .pool_idle_timeout(IDLE_MAX)
             .tcp_keepalive(Duration::from_secs(30));
         let builder = if base.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
-        let http = builder.build().map_err(|error| format!("can't speak to {base}: {}", Chain(&error)))?;
+        let http = builder.build().map_err(|source| WorkError::Client { server: base.clone(), source })?;
         Ok(Self { http, base })
     }
 

@@ -38,7 +38,7 @@ fn worker(server: &str, script: &str) -> Worker {
 /// A worker at work, and how to stop it.
 struct AtWork {
     stop: watch::Sender<Level>,
-    work: JoinHandle<Result<Worked, String>>,
+    work: JoinHandle<Result<Worked, WorkError>>,
 }
 
 impl AtWork {
@@ -191,6 +191,33 @@ async fn asked_to_drain_it_ends_what_ends_and_gives_back_what_does_not() {
     assert!(inner.jobs[&quick].ending.as_ref().unwrap().get("ack").is_some());
     assert_eq!(inner.jobs[&slow].ending, Some(json!({"release": {}})));
     assert_eq!(inner.jobs[&late].leases, 0);
+}
+
+#[tokio::test]
+async fn told_by_a_beat_to_drain_it_leases_no_more_and_shows_its_token() {
+    let (server, address) = Server::start().await;
+    let id = server.add_job(Job { pulse: Some(json!({"cancel": false, "drain": true})), ..Job::default() });
+    let own = Worker { token: Some("s3cret".to_owned()), concurrency: 1, ..worker(&address, "sleep 0.5") };
+    let at_work = AtWork::start(own);
+    server.until(|inner| inner.jobs[&id].leases == 1).await;
+    let late = server.add(Value::Null);
+    server.until(|inner| inner.jobs[&id].ending.is_some()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(at_work.stop(Level::Drain).await, Worked { succeeded: 1, ..Worked::default() });
+    assert_eq!(server.inner().jobs[&late].leases, 0);
+    assert_eq!(server.inner().shown.as_deref(), Some("Bearer s3cret"));
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_again_holds_up_no_stop() {
+    let (server, address) = Server::start().await;
+    server.add(Value::Null);
+    server.fail(FINISH, &[Fault::Down; 1000]);
+    let own = Worker { stop_grace: Duration::ZERO, ..worker(&address, "sleep 100") };
+    let pace = Pace { stop_max: Duration::from_millis(500), ..own.pace };
+    let at_work = AtWork::start(Worker { pace, ..own });
+    server.until(|inner| inner.jobs.values().all(|job| job.leases == 1)).await;
+    assert_eq!(at_work.stop(Level::Halt).await, Worked { unanswered: 1, ..Worked::default() });
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -47,6 +47,8 @@ pub(super) struct Inner {
     faults: HashMap<&'static str, VecDeque<Fault>>,
     pub(super) requests: Vec<(String, Value)>,
     tokens: u64,
+    /// What the last request showed to prove who it is from.
+    pub(super) shown: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -59,7 +61,11 @@ impl Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let own = server.clone();
-        let router = Router::new().fallback(move |uri: Uri, body: Bytes| async move { own.serve(&uri, &body).await });
+        let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| async move {
+            let shown = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+            own.inner().shown = shown;
+            own.serve(&uri, &body).await
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
         (server, address)
     }
