@@ -31,8 +31,8 @@ pub(crate) const NAME: &str = "headwater";
 #[command(
     name = NAME,
     version,
-    about = "Data work from one file: rows stream from sources through steps to sinks",
-    long_about = "Data work from one file: rows stream from sources through steps to sinks.\n\n\
+    about = "Data work from one file: rows stream from sources to sinks, jobs wait in queues for workers",
+    long_about = "Data work from one file: rows stream from sources through steps to sinks, jobs wait in queues for workers.\n\n\
         Someone writes a document. Its spec says what is asked; facts say how the world is; the plan says what will \
         happen; run makes it happen. `check` and `plan` change nothing.",
     after_help = "Exit codes: 0 done, 1 the world failed, 2 the document or the command line is wrong, 70 a bug of \

@@ -1,4 +1,4 @@
-//! Documents from files and standard input, as streams that can be planned.
+//! Documents from files and standard input, as streams and queues that can be planned.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use document::{Document, FILE_BYTES_MAX, Input, Kind, Problem};
 use stream::{Facts, Plan, Stream};
 
 use crate::exit::{Problems, Unseen};
+use crate::queues::LoadedQueue;
 use crate::session::Session;
 
 /// A stream and the document that asks for it.
@@ -19,10 +20,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// What the stream is called among others: its name, with its namespace where that isn't `default`.
     pub(crate) fn label(&self) -> String {
-        match self.stream.namespace.as_str() {
-            "default" => self.stream.name.clone(),
-            namespace => format!("{namespace}/{}", self.stream.name),
-        }
+        label(&self.stream.namespace, &self.stream.name)
     }
 
     /// Looks at the world.
@@ -52,8 +50,61 @@ impl Loaded {
     }
 }
 
-/// Reads all documents of all files, or tells all that is wrong with them.
+/// A name, with its namespace where that isn't `default`.
+pub(crate) fn label(namespace: &str, name: &str) -> String {
+    if namespace == "default" { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+/// Something that can be run, of any kind.
+#[derive(Debug)]
+pub(crate) enum Workload {
+    Stream(Box<Loaded>),
+    Queue(Box<LoadedQueue>),
+}
+
+impl Workload {
+    /// What it is called among others.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Stream(stream) => stream.label(),
+            Self::Queue(queue) => queue.label(),
+        }
+    }
+
+    /// The document that asks for it.
+    pub(crate) fn document(&self) -> &Document {
+        match self {
+            Self::Stream(stream) => &stream.document,
+            Self::Queue(queue) => &queue.document,
+        }
+    }
+
+    /// The stream, if it is one.
+    pub(crate) fn stream(&self) -> Option<&Loaded> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::Queue(_) => None,
+        }
+    }
+}
+
+/// Reads all documents of all files, which must be streams, or tells all that is wrong with them.
 pub(crate) fn load(files: &[PathBuf], session: &Session) -> Result<Vec<Loaded>, Problems> {
+    let (mut streams, mut problems) = (Vec::new(), Vec::new());
+    for workload in load_all(files, session)? {
+        match workload {
+            Workload::Stream(stream) => streams.push(*stream),
+            Workload::Queue(queue) => {
+                let problem = Problem::at("kind").found("a `Queue`, where only streams are taken").expected("`Stream`");
+                problems.push(queue.document.locate(problem));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(streams) } else { Err(Problems(problems)) }
+}
+
+/// Reads all documents of all files, or tells all that is wrong with them.
+pub(crate) fn load_all(files: &[PathBuf], session: &Session) -> Result<Vec<Workload>, Problems> {
     let (mut inputs, mut problems) = (Vec::new(), Vec::new());
     for (at, path) in files.iter().enumerate() {
         if path.as_os_str() == "-" && files.iter().take(at).any(|earlier| earlier == path) {
@@ -73,12 +124,12 @@ pub(crate) fn load(files: &[PathBuf], session: &Session) -> Result<Vec<Loaded>, 
     problems.extend(read.problems);
     let mut loaded = Vec::new();
     for document in read.documents {
-        match stream_of(document) {
-            Ok(stream) => loaded.push(stream),
+        match workload_of(document) {
+            Ok(workload) => loaded.push(workload),
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(loaded.iter().flat_map(standard_input_twice));
+    problems.extend(loaded.iter().filter_map(Workload::stream).flat_map(standard_input_twice));
     if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
 }
 
@@ -94,11 +145,18 @@ pub(crate) fn load_one(file: &Path, session: &Session) -> Result<Loaded, Problem
     }
 }
 
-fn stream_of(document: Document) -> Result<Loaded, Vec<Problem>> {
-    if document.kind != Kind::Stream {
-        let problem = Problem::at("kind").found(format!("kind `{}` is not run yet", document.kind));
-        return Err(vec![document.locate(problem.expected("`Stream`"))]);
+fn workload_of(document: Document) -> Result<Workload, Vec<Problem>> {
+    match document.kind {
+        Kind::Stream => stream_of(document).map(|stream| Workload::Stream(Box::new(stream))),
+        Kind::Queue => LoadedQueue::new(document).map(|queue| Workload::Queue(Box::new(queue))),
+        Kind::Gateway | Kind::SparkJob => {
+            let problem = Problem::at("kind").found(format!("kind `{}` is not run yet", document.kind));
+            Err(vec![document.locate(problem.expected("`Stream` or `Queue`"))])
+        }
     }
+}
+
+fn stream_of(document: Document) -> Result<Loaded, Vec<Problem>> {
     let spec = document.spec().map_err(|mut problems| {
         let graph = stream::check_tree(&document.spec_json());
         problems.extend(graph.into_iter().map(|problem| document.locate(problem)));

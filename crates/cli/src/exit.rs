@@ -127,12 +127,18 @@ pub(crate) fn report(error: &anyhow::Error, screen: &Screen) -> Exit {
 }
 
 /// The exit code of an error.
-fn of(error: &anyhow::Error) -> Exit {
+pub(crate) fn of(error: &anyhow::Error) -> Exit {
     if error.is::<Usage>() {
         return Exit::Document;
     }
-    let blame = error.chain().find_map(|cause| cause.downcast_ref::<stream::Error>()).map(stream::Error::blame);
-    blame.map_or(Exit::World, Exit::from)
+    error.chain().find_map(blame).map_or(Exit::World, Exit::from)
+}
+
+/// Whose part an error of ours is.
+fn blame(cause: &(dyn std::error::Error + 'static)) -> Option<Blame> {
+    let stream = cause.downcast_ref::<stream::Error>().map(stream::Error::blame);
+    let queue = || cause.downcast_ref::<queue::Error>().map(queue::Error::blame);
+    stream.or_else(queue).or_else(|| cause.downcast_ref::<api::Error>().map(api::Error::blame))
 }
 
 /// Whether whoever read our output has gone away, which is no failure: `headwater plan x.yaml | head`.

@@ -18,6 +18,7 @@ mod exit;
 mod figures;
 mod log;
 mod progress;
+mod queues;
 mod screen;
 mod server;
 mod session;

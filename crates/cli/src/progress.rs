@@ -1,4 +1,7 @@
-//! What a person sees while streams run: a line for each sink, redrawn on a terminal, appended where output is piped.
+//! What a person sees while something runs: a line for each sink of a stream and each queue, redrawn on a terminal,
+//! appended where output is piped.
+
+mod jobs;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stdx::Clock;
 use stream::{Plan, Snapshot, StreamMeter};
 
+use self::jobs::Jobs;
 use crate::figures::{bytes, count, duration, short, size};
 use crate::screen::Screen;
 
@@ -26,6 +30,7 @@ pub(crate) struct Progress {
     every: Option<Duration>,
     next: Duration,
     lines: Vec<Line>,
+    queues: Vec<Jobs>,
     /// An empty line above the others. The terminal's `^C` pushes the lines down by one, so that the uppermost isn't
     /// found again when they are cleared: let it be this one.
     spare: Option<ProgressBar>,
@@ -67,7 +72,7 @@ impl Progress {
             screen.bars.add(ProgressBar::new_spinner().with_style(style(" ")))
         });
         let next = clock.elapsed() + every.unwrap_or_default();
-        Progress { screen: screen.clone(), clock: clock.clone(), every, next, lines: Vec::new(), spare }
+        Progress { screen: screen.clone(), clock: clock.clone(), every, next, lines: Vec::new(), queues: Vec::new(), spare }
     }
 
     /// Adds the sinks of a stream.
@@ -87,6 +92,15 @@ impl Progress {
         }
     }
 
+    /// Adds the queues of a document.
+    pub(crate) fn add_queue(&mut self, label: &str, plan: &queue::Plan, meter: &Arc<queue::Meter>) {
+        for name in plan.queues.keys() {
+            let bar = (self.every == Some(REDRAW_EVERY))
+                .then(|| self.screen.bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}"))));
+            self.queues.push(Jobs::new(label, name, meter, self.clock.elapsed(), bar));
+        }
+    }
+
     /// When there is something to show again; never where nothing is shown.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.every.map(|_| self.next)
@@ -97,7 +111,8 @@ impl Progress {
         let now = self.clock.elapsed();
         let Some(every) = self.every.filter(|_| now >= self.next) else { return };
         self.next = now + every;
-        let widest = self.lines.iter().map(|line| line.name().chars().count()).max().unwrap_or(0);
+        let names = self.lines.iter().map(Line::name).chain(self.queues.iter().map(Jobs::name));
+        let widest = names.map(|name| name.chars().count()).max().unwrap_or(0);
         if let Some(spare) = &self.spare {
             spare.tick();
         }
@@ -112,11 +127,15 @@ impl Progress {
                 None => self.screen.note(&format!("{} {} {}", line.stream, line.sink, figures.plain())),
             }
         }
+        for queue in &mut self.queues {
+            queue.show(now, widest, &self.screen);
+        }
     }
 
     /// Takes the lines away, so that the summary can stand in their place.
     pub(crate) fn end(&mut self) {
-        for bar in self.lines.drain(..).filter_map(|line| line.bar).chain(self.spare.take()) {
+        let queues = self.queues.drain(..).filter_map(Jobs::into_bar);
+        for bar in self.lines.drain(..).filter_map(|line| line.bar).chain(queues).chain(self.spare.take()) {
             bar.finish_and_clear();
         }
         self.every = None;

@@ -10,22 +10,42 @@ use axum::routing::get;
 use stdx::{Level, Stop};
 use stream::Meters;
 use stream::StreamMeter;
+use tokio::sync::watch;
 
-/// A stream that is watched.
+/// A stream or a queue that is watched.
 #[derive(Clone, Debug)]
-pub(crate) struct Watched {
-    /// What it counts.
-    pub(crate) meter: Arc<StreamMeter>,
-    /// Whether it was told to stop.
-    pub(crate) stop: Stop,
-    /// The parts that are counted once its tasks have started.
-    pub(crate) parts: Vec<String>,
+pub(crate) enum Watched {
+    Stream {
+        /// What it counts.
+        meter: Arc<StreamMeter>,
+        /// Whether it was told to stop.
+        stop: Stop,
+        /// The parts that are counted once its tasks have started.
+        parts: Vec<String>,
+    },
+    Queue {
+        /// Whether its server answers.
+        is_ready: watch::Receiver<bool>,
+    },
 }
 
 impl Watched {
+    pub(crate) fn stream(meter: Arc<StreamMeter>, stop: Stop, parts: Vec<String>) -> Watched {
+        Watched::Stream { meter, stop, parts }
+    }
+
+    pub(crate) fn queue(is_ready: watch::Receiver<bool>) -> Watched {
+        Watched::Queue { is_ready }
+    }
+
     fn is_ready(&self) -> bool {
-        let counted = self.meter.snapshot().parts;
-        self.stop.level() == Level::Run && self.parts.iter().all(|part| counted.contains_key(part))
+        match self {
+            Watched::Stream { meter, stop, parts } => {
+                let counted = meter.snapshot().parts;
+                stop.level() == Level::Run && parts.iter().all(|part| counted.contains_key(part))
+            }
+            Watched::Queue { is_ready } => *is_ready.borrow(),
+        }
     }
 }
 
@@ -33,7 +53,7 @@ impl Watched {
 pub(crate) fn serve(
     address: SocketAddr,
     meters: Arc<Meters>,
-    streams: Vec<Watched>,
+    watched: Vec<Watched>,
     runtime: &tokio::runtime::Handle,
 ) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
@@ -48,7 +68,7 @@ pub(crate) fn serve(
         async move { ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text) }
     };
     let ready = move || {
-        let is_ready = streams.iter().all(Watched::is_ready);
+        let is_ready = watched.iter().all(Watched::is_ready);
         async move { if is_ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") } }
     };
     let router = Router::new()

@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) clock: Clock,
     /// What relative paths start from.
     pub(crate) folder: PathBuf,
+    /// The environment without what holds secrets: what processes that are started from here are given.
+    environment: Vec<(String, String)>,
     runtime: Runtime,
 }
 
@@ -40,6 +42,8 @@ impl Session {
         // A client that speaks TLS asks for the process's provider; nobody else installs one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (settings, mut problems) = settings(global);
+        let open = environment.iter().filter(|(name, _)| !name.starts_with(Secrets::PREFIX));
+        let shared: Vec<(String, String)> = open.map(|(name, value)| (name.clone(), value.clone())).collect();
         let secrets = secrets(global, environment).map_err(|found| problems.extend(found)).unwrap_or_default();
         if !problems.is_empty() {
             return Err(Problems(problems).into());
@@ -53,7 +57,7 @@ impl Session {
         let folder = std::env::current_dir().context("find the current folder")?;
         let secrets_file = global.secrets.clone();
         let (secrets, clock) = (Arc::new(secrets), Clock::system());
-        Ok(Session { screen, settings, secrets, secrets_file, clock, folder, runtime })
+        Ok(Session { screen, settings, secrets, secrets_file, clock, folder, environment: shared, runtime })
     }
 
     /// Where I/O runs.
@@ -70,6 +74,12 @@ impl Session {
             secrets: Arc::clone(&self.secrets),
             folder: self.folder.clone(),
         }
+    }
+
+    /// The world of queues.
+    pub(crate) fn jobs_world(&self) -> queue::World {
+        let (folder, environment) = (self.folder.clone(), self.environment.clone());
+        queue::World { clock: self.clock.clone(), folder, environment }
     }
 
     /// How this process names itself to another that wants the same task.

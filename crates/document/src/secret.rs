@@ -12,9 +12,6 @@ use crate::problem::Problem;
 use crate::source::Source;
 use crate::yaml::{self, Budget};
 
-/// What the variables of the environment that hold secrets begin with.
-const PREFIX: &str = "HEADWATER_SECRET_";
-
 /// A secret, by reference: `{secret: {name: broker, key: password}}`.
 ///
 /// On a laptop it is read from the environment variable `HEADWATER_SECRET_<NAME>_<KEY>` (upper case, every other
@@ -44,7 +41,7 @@ impl SecretRef {
     pub fn variable(&self) -> String {
         let name = format!("{}_{}", self.secret.name, self.secret.key);
         let upper = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
-        format!("{PREFIX}{}", name.chars().map(upper).collect::<String>())
+        format!("{}{}", Secrets::PREFIX, name.chars().map(upper).collect::<String>())
     }
 }
 
@@ -86,9 +83,12 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// What the variables of the environment that hold secrets begin with.
+    pub const PREFIX: &str = "HEADWATER_SECRET_";
+
     /// Secrets out of a snapshot of the environment, of which only what begins with `HEADWATER_SECRET_` is kept.
     pub fn new(environment: impl IntoIterator<Item = (String, String)>) -> Secrets {
-        let ours = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX));
+        let ours = environment.into_iter().filter(|(name, _)| name.starts_with(Secrets::PREFIX));
         Secrets { environment: ours.map(|(name, value)| (name, Secret(value))).collect(), ..Secrets::default() }
     }
 

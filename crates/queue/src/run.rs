@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ impl Meter {
     }
 
     /// Looks each second, for ever.
-    pub async fn watch(&self, store: &Sqlite) {
+    pub async fn watch(&self, store: &Sqlite) -> Infallible {
         loop {
             if let Err(error) = self.look(store).await {
                 tracing::warn!(error = %Chain(&error), "count the jobs");

@@ -26,13 +26,14 @@ pub(crate) struct Check {
 
 pub(crate) fn act(arguments: &Check, session: &mut Session) -> anyhow::Result<Exit> {
     session.screen.output = arguments.output;
-    let loaded = documents::load(&arguments.files.files, session)?;
+    let loaded = documents::load_all(&arguments.files.files, session)?;
     if arguments.output == Output::Json {
         session.screen.json(&[(); 0])?;
         return Ok(Exit::Done);
     }
     for one in &loaded {
-        session.screen.out(format!("{}: ok ({} {})\n", one.document.file, one.document.kind, one.label()))?;
+        let document = one.document();
+        session.screen.out(format!("{}: ok ({} {})\n", document.file, document.kind, one.label()))?;
     }
     Ok(Exit::Done)
 }

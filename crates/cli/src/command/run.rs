@@ -1,6 +1,8 @@
 //! `headwater run`: makes the plan happen, here.
 
 mod drive;
+mod job;
+mod serve;
 mod summary;
 
 use std::net::SocketAddr;
@@ -10,30 +12,35 @@ use clap::Args;
 use serde_json::Value;
 use stream::{LedgerFacts, Meters, Ordinal};
 
-use self::drive::{Ended, Job, Manner};
-use super::{Files, plan};
-use crate::documents::{self, Loaded};
-use crate::exit::{self, Exit};
+use self::drive::Manner;
+use self::job::{Ended, Job, QueueWork, Work};
+use super::plan::{self, WorkloadFacts, WorkloadPlan};
+use super::Files;
+use crate::documents::{self, Loaded, Workload};
+use crate::exit::{self, Exit, Usage};
 use crate::figures;
 use crate::progress::Shown;
 use crate::screen::Output;
 use crate::server::{self, Watched};
 use crate::session::Session;
 
-/// Runs streams until their input ends or they are told to stop
+/// Runs streams and queues until their input ends or they are told to stop
 ///
-/// Each stream goes on where its last run came to. Ctrl-C or SIGTERM drains: nothing more is read, what was read is
-/// flushed and committed, the exit code is 0; a second one stops at once (130), still without loss, since what isn't
-/// committed is read again.
+/// Each stream goes on where its last run came to. A queue serves its API and runs its workers until it is told to stop.
+/// Ctrl-C or SIGTERM drains: nothing more is read or leased, what was read is flushed and committed, running jobs end or
+/// are given back after `drainTimeout`, the exit code is 0; a second one stops at once (130), still without loss, since
+/// what isn't committed is read again and what was leased is leased again.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:\n  headwater run alerts.yaml\n  \
     headwater run alerts.yaml --set input='night/*.avro' --until-idle\n  \
+    headwater run jobs.yaml                           a jobs API with its workers\n  \
     headwater run alerts.yaml jobs.yaml --listen 0.0.0.0:9090 --log-level info\n  \
     headwater run alerts.yaml --fresh                 from the beginning")]
 pub(crate) struct Run {
     #[command(flatten)]
     files: Files,
-    /// Ends when the input is drained, also where more could come: files are all read, a connection was silent for 5 s
+    /// Ends when the input is drained, also where more could come: files are all read, a connection was silent for 5 s, a
+    /// queue had no job to do for 5 s
     #[arg(long)]
     until_idle: bool,
     /// Starts over: puts the ledger aside and reads from the beginning; what earlier runs wrote remains
@@ -68,40 +75,68 @@ fn ordinal(text: &str) -> Result<Ordinal, String> {
 
 pub(crate) fn act(arguments: &Run, session: &mut Session) -> anyhow::Result<Exit> {
     session.screen.output = arguments.output;
-    let loaded = documents::load(&arguments.files.files, session)?;
+    let loaded = documents::load_all(&arguments.files.files, session)?;
+    refuse_for_queues(arguments, &loaded)?;
     let mut facts = plan::seen(&loaded, &arguments.forget, session)?;
     if arguments.fresh {
         for facts in &mut facts {
-            facts.ledger = LedgerFacts::default();
+            if let WorkloadFacts::Stream(facts) = facts {
+                facts.ledger = LedgerFacts::default();
+            }
         }
     }
     let plans = plan::plans(&loaded, &facts)?;
-    if arguments.fresh {
-        for (one, plan) in loaded.iter().zip(&plans) {
-            put_aside(one, plan, arguments.quiet, session)?;
-        }
-    }
     let meters = Arc::new(Meters::default());
-    let jobs: Vec<Job> = loaded
-        .iter()
-        .zip(plans)
-        .map(|(one, plan)| {
-            let label = one.label();
-            let meter = Arc::new(meters.stream(&label));
-            Job::new(label, one.document.file.clone(), plan, session.world(&one.stream), meter)
-        })
-        .collect();
+    let jobs = loaded.iter().zip(plans).map(|(one, plan)| job(one, plan, arguments, &meters, session));
+    let jobs: Vec<Job> = jobs.collect::<anyhow::Result<_>>()?;
     if let Some(address) = arguments.listen {
         let watched = jobs.iter().map(watched).collect();
         let bound = server::serve(address, meters, watched, &session.handle())?;
         session.screen.note(&format!("listening on http://{bound}"));
     }
-    let has_stdout_sink = loaded.iter().any(|one| !one.parts_with("sinks", "stdout").is_empty());
+    let mut streams = loaded.iter().filter_map(Workload::stream);
+    let has_stdout_sink = streams.any(|one| !one.parts_with("sinks", "stdout").is_empty());
     let shown = shown(arguments.quiet, has_stdout_sink, session);
     let manner = Manner { until_idle: arguments.until_idle, container: arguments.container };
     let (ended, exit) = drive::drive(jobs, manner, shown, session)?;
     report(&ended, arguments, has_stdout_sink, session)?;
     Ok(exit)
+}
+
+/// What is asked for with words that belong to streams.
+fn refuse_for_queues(arguments: &Run, loaded: &[Workload]) -> Result<(), Usage> {
+    let Some(queue) = loaded.iter().find(|one| one.stream().is_none()) else { return Ok(()) };
+    let words = match () {
+        () if arguments.fresh => "--fresh is for streams: to start over, give the store another path",
+        () if arguments.container.is_some() => "--container is for streams: one server holds the store",
+        () => return Ok(()),
+    };
+    Err(Usage(format!("{} is a queue; {words}", queue.label())))
+}
+
+/// What runs a plan.
+fn job(
+    one: &Workload,
+    plan: WorkloadPlan,
+    arguments: &Run,
+    meters: &Meters,
+    session: &Session,
+) -> anyhow::Result<Job> {
+    let (label, file) = (one.label(), one.document().file.clone());
+    match (one, plan) {
+        (Workload::Stream(one), WorkloadPlan::Stream(plan)) => {
+            if arguments.fresh {
+                put_aside(one, &plan, arguments.quiet, session)?;
+            }
+            let meter = Arc::new(meters.stream(&label));
+            Ok(Job::stream(label, file, *plan, session.world(&one.stream), meter))
+        }
+        (Workload::Queue(one), WorkloadPlan::Queue(plan)) => {
+            let work = QueueWork::new(*plan, one.tokens(session)?, session.jobs_world());
+            Ok(Job::queue(label, file, work))
+        }
+        _ => Err(stream::Error::House(format!("{label} has the plan of another kind")).into()),
+    }
 }
 
 /// Runs the plans of a replay one after the other, as one stream.
@@ -115,13 +150,15 @@ pub(crate) fn replay(
     let meter = Arc::new(Meters::default().stream(&loaded.label()));
     let world = session.world(&loaded.stream);
     let sources: Vec<String> = plan.sources.iter().map(|source| source.name.clone()).collect();
-    let mut job = Job::new(loaded.label(), loaded.document.file.clone(), plan, world, meter);
-    job.plans = plans;
+    let mut job = Job::stream(loaded.label(), loaded.document.file.clone(), plan, world, Arc::clone(&meter));
+    if let Work::Stream(stream) = &mut job.work {
+        stream.plans = plans;
+    }
     let has_stdout_sink = !loaded.parts_with("sinks", "stdout").is_empty();
     let shown = shown(is_quiet, has_stdout_sink, session);
     let (ended, exit) = drive::drive(vec![job], Manner { until_idle: true, container: None }, shown, session)?;
     for one in &ended {
-        let counts = one.meter.snapshot();
+        let counts = meter.snapshot();
         let rows: u64 = sources.iter().filter_map(|name| counts.parts.get(name)).map(|part| part.rows_in).sum();
         let again = counts.quarantined;
         let replayed = figures::count(rows.saturating_sub(again));
@@ -131,9 +168,14 @@ pub(crate) fn replay(
 }
 
 fn watched(job: &Job) -> Watched {
-    let (sources, sinks) = (job.plan.sources.iter(), job.plan.sinks.iter());
-    let parts = sources.map(|source| source.name.clone()).chain(sinks.map(|sink| sink.name.clone()));
-    Watched { meter: Arc::clone(&job.meter), stop: job.stop.clone(), parts: parts.collect() }
+    match &job.work {
+        Work::Stream(stream) => {
+            let (sources, sinks) = (stream.plan.sources.iter(), stream.plan.sinks.iter());
+            let parts = sources.map(|source| source.name.clone()).chain(sinks.map(|sink| sink.name.clone()));
+            Watched::stream(Arc::clone(&stream.meter), job.stop.clone(), parts.collect())
+        }
+        Work::Queue(queue) => Watched::queue(queue.is_ready.subscribe()),
+    }
 }
 
 fn shown(is_quiet: bool, has_stdout_sink: bool, session: &Session) -> Shown {

@@ -10,7 +10,7 @@ use crate::session::Session;
 /// An editor that knows the YAML language server completes and checks a document whose first line is
 /// `# yaml-language-server: $schema=stream.json`.
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:\n  headwater schema > stream.json\n  headwater schema stream")]
+#[command(after_long_help = "Examples:\n  headwater schema > stream.json\n  headwater schema queue > queue.json")]
 pub(crate) struct Schema {
     /// The kind of document
     #[arg(value_name = "KIND", default_value = "stream", ignore_case = true)]
@@ -21,11 +21,14 @@ pub(crate) struct Schema {
 enum SchemaKind {
     /// Rows that flow from sources through steps to sinks
     Stream,
+    /// A jobs API, its store and its workers
+    Queue,
 }
 
 pub(crate) fn act(arguments: &Schema, session: &Session) -> anyhow::Result<Exit> {
     let schema = match arguments.kind {
         SchemaKind::Stream => stream(),
+        SchemaKind::Queue => queue(),
     };
     session.screen.json(&schema)?;
     Ok(Exit::Done)
@@ -34,4 +37,9 @@ pub(crate) fn act(arguments: &Schema, session: &Session) -> anyhow::Result<Exit>
 /// The JSON Schema of a `Stream`.
 pub(crate) fn stream() -> serde_json::Value {
     document::schema::<stream::Spec>(document::Kind::Stream)
+}
+
+/// The JSON Schema of a `Queue`.
+pub(crate) fn queue() -> serde_json::Value {
+    document::schema::<queue::Spec>(document::Kind::Queue)
 }

@@ -1,4 +1,4 @@
-//! Several streams at once, each on a thread of its own, and the signals that stop them.
+//! Several streams and queues at once, each on a thread of its own, and the signals that stop them.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use stdx::{Chain, Clock, Level, Stop};
-use stream::{Control, Error, Ordinal, Plan, Report, StreamMeter, World};
+use stdx::{Chain, Clock, Level};
+use stream::{Control, Error, Ordinal, Plan, Report, World};
 
+use super::job::{Ended, Job, Outcome, Work};
+use super::serve;
 use crate::exit::{self, Exit};
 use crate::figures;
 use crate::progress::{Progress, Shown};
@@ -20,56 +22,9 @@ use crate::session::Session;
 /// How long a stream that was told to stop at once may take to hear it, before the process ends without it.
 const HALT_GRACE: Duration = Duration::from_secs(2);
 
-/// A stream that is to run.
-pub(super) struct Job {
-    pub(super) label: String,
-    /// The file of its document, as the user named it.
-    pub(super) file: String,
-    /// What is shown of it.
-    pub(super) plan: Plan,
-    /// What is run, one after the other.
-    pub(super) plans: Vec<Plan>,
-    pub(super) meter: Arc<StreamMeter>,
-    pub(super) stop: Stop,
-    world: World,
-}
-
-impl Job {
-    pub(super) fn new(label: String, file: String, plan: Plan, world: World, meter: Arc<StreamMeter>) -> Job {
-        let plans = vec![plan.clone()];
-        Job { label, file, plan, plans, meter, stop: Stop::default(), world }
-    }
-}
-
-/// A stream that ran.
-pub(super) struct Ended {
-    pub(super) label: String,
-    pub(super) file: String,
-    pub(super) plan: Plan,
-    pub(super) meter: Arc<StreamMeter>,
-    /// What came of it; `None` where it didn't hear in time that it should stop.
-    pub(super) result: Option<Result<Report, Error>>,
-    pub(super) took: Duration,
-}
-
-impl Ended {
-    pub(super) fn exit(&self) -> Exit {
-        match &self.result {
-            Some(Err(_)) if self.is_closed_pipe() => Exit::Done,
-            Some(Err(error)) => error.blame().into(),
-            Some(Ok(_)) | None => Exit::Done,
-        }
-    }
-
-    /// Whether it ended because nobody reads its output any more.
-    pub(super) fn is_closed_pipe(&self) -> bool {
-        matches!(&self.result, Some(Err(error)) if exit::is_closed_pipe(error))
-    }
-}
-
 enum Event {
     Signal,
-    Ended(usize, Result<Report, Error>),
+    Ended(usize, anyhow::Result<Outcome>),
 }
 
 /// How a run is asked for.
@@ -93,7 +48,10 @@ pub(super) fn drive(
     let mut progress = Progress::new(shown, &session.screen, &session.clock);
     let mut running = Vec::new();
     for (number, mut job) in jobs.into_iter().enumerate() {
-        progress.add(&job.label, &job.plan, &job.meter);
+        match &job.work {
+            Work::Stream(stream) => progress.add(&job.label, &stream.plan, &stream.meter),
+            Work::Queue(queue) => progress.add_queue(&job.label, &queue.plan, &queue.meter),
+        }
         start(number, &mut job, manner, session, sender.clone())?;
         running.push(Running { job, result: None, took: Duration::ZERO, is_late: false });
     }
@@ -129,21 +87,31 @@ fn watch_signals(sender: Sender<Event>) -> anyhow::Result<signal_hook::iterator:
 }
 
 fn start(number: usize, job: &mut Job, manner: Manner, session: &Session, sender: Sender<Event>) -> anyhow::Result<()> {
-    let (plans, world) = (std::mem::take(&mut job.plans), job.world.clone());
-    let control = Control {
-        stop: job.stop.clone(),
-        meter: Arc::clone(&job.meter),
-        until_idle: manner.until_idle,
-        holder: session.holder(),
-        container: manner.container,
+    let (screen, runtime) = (session.screen.clone(), session.handle());
+    let body: Box<dyn FnOnce() -> anyhow::Result<Outcome> + Send> = match &mut job.work {
+        Work::Stream(stream) => {
+            let (plans, world) = (std::mem::take(&mut stream.plans), stream.world.clone());
+            let control = Control {
+                stop: job.stop.clone(),
+                meter: Arc::clone(&stream.meter),
+                until_idle: manner.until_idle,
+                holder: session.holder(),
+                container: manner.container,
+            };
+            Box::new(move || Ok(Outcome::Stream(run_all(plans, &world, &control)?)))
+        }
+        Work::Queue(queue) => {
+            let queue = queue.clone();
+            Box::new(move || serve::serve(&queue, manner.until_idle, &screen, &runtime).map(Outcome::Queue))
+        }
     };
     let body = move || {
-        let ran = panic::catch_unwind(AssertUnwindSafe(|| run_all(plans, &world, &control)));
-        let result = ran.unwrap_or_else(|_| Err(Error::House("a stream's thread panicked".into())));
+        let ran = panic::catch_unwind(AssertUnwindSafe(body));
+        let result = ran.unwrap_or_else(|_| Err(Error::House("its thread panicked".into()).into()));
         // Nobody listens any more when the process ends without waiting.
         let _ = sender.send(Event::Ended(number, result));
     };
-    thread::Builder::new().name(job.label.clone()).spawn(body).context("start a stream's thread")?;
+    thread::Builder::new().name(job.label.clone()).spawn(body).context("start a thread")?;
     Ok(())
 }
 
@@ -162,7 +130,7 @@ fn run_all(plans: Vec<Plan>, world: &World, control: &Control) -> Result<Report,
 
 struct Running {
     job: Job,
-    result: Option<Result<Report, Error>>,
+    result: Option<anyhow::Result<Outcome>>,
     took: Duration,
     /// Whether its drain took longer than the document allows.
     is_late: bool,
@@ -170,22 +138,22 @@ struct Running {
 
 impl Running {
     fn ended(self) -> Ended {
-        let Job { label, file, plan, meter, .. } = self.job;
-        Ended { label, file, plan, meter, result: self.result, took: self.took }
+        let Job { label, file, work, .. } = self.job;
+        Ended { label, file, work, result: self.result, took: self.took }
     }
 
     /// Stops a drain that takes longer than the document allows; tells whether it was given up.
     fn is_over(&mut self, drained: Duration, session: &Session) -> bool {
-        let limit = self.job.plan.drain_timeout;
+        let limit = self.job.drain_timeout();
         if drained >= limit && !self.is_late {
             self.is_late = true;
             session.screen.error(&format!(
-                "{}: not drained within {} (spec.drainTimeout); stopping at once, what isn't committed is read again at \
-                 the next start",
+                "{}: not drained within {} (spec.drainTimeout); stopping at once, what isn't done is taken up again at the \
+                 next start",
                 self.job.label,
                 figures::duration(limit)
             ));
-            self.job.stop.ask(Level::Halt);
+            self.job.ask(Level::Halt);
         }
         drained >= limit + HALT_GRACE
     }
@@ -240,20 +208,20 @@ impl Drive<'_> {
             }
             Asked::Drain(_) | Asked::Halt(_) => {
                 self.asked = Asked::Halt(now);
-                self.session.screen.note("stopping at once; what isn't committed is read again at the next start");
+                self.session.screen.note("stopping at once; what isn't done is taken up again at the next start");
                 Level::Halt
             }
         };
-        self.running.iter().for_each(|running| running.job.stop.ask(level));
+        self.running.iter().for_each(|running| running.job.ask(level));
     }
 
-    fn ended(&mut self, number: usize, result: Result<Report, Error>) {
+    fn ended(&mut self, number: usize, result: anyhow::Result<Outcome>) {
         let running = &mut self.running[number];
         running.took = self.clock.elapsed().saturating_sub(self.started);
         if let Err(error) = &result
-            && !exit::is_closed_pipe(error)
+            && !exit::is_closed_pipe(error.as_ref())
         {
-            self.session.screen.error(&format!("{}: {}", running.job.label, Chain(error)));
+            self.session.screen.error(&format!("{}: {}", running.job.label, Chain(error.as_ref())));
         }
         running.result = Some(result);
     }
@@ -266,7 +234,7 @@ impl Drive<'_> {
             Asked::Drain(at) => {
                 let open = self.running.iter().filter(|running| running.result.is_none());
                 let grace = |running: &Running| if running.is_late { HALT_GRACE } else { Duration::ZERO };
-                open.map(|running| at + running.job.plan.drain_timeout + grace(running)).min()
+                open.map(|running| at + running.job.drain_timeout() + grace(running)).min()
             }
         }
     }
@@ -291,7 +259,7 @@ impl Drive<'_> {
             return Exit::Interrupted;
         }
         let exit = |running: &Running| match &running.result {
-            Some(Err(error)) if !exit::is_closed_pipe(error) => error.blame().into(),
+            Some(Err(error)) if !exit::is_closed_pipe(error.as_ref()) => exit::of(error),
             _ if running.is_late => Exit::World,
             _ => Exit::Done,
         };
