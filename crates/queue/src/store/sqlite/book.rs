@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 use stdx::Clock;
 
+use super::artifacts::Removal;
 use super::held::{Held, Leases};
 use super::logs::Logs;
 use super::row::{CODES, Code, Row};
@@ -92,6 +94,9 @@ pub(super) struct Book {
     pub(super) slots: BTreeSet<i64>,
     /// Who is to be woken once this is durable: lane and job.
     pub(super) wakes: Vec<Wake>,
+    /// Files that go once this is durable.
+    pub(super) removals: Vec<Removal>,
+    remover: Sender<Vec<Removal>>,
     dirty: BTreeSet<(i64, Code)>,
     undo: Vec<Undo>,
 }
@@ -105,7 +110,7 @@ pub(super) enum Wake {
 pub(super) const REQUESTS_MAX: usize = 10_000;
 
 impl Book {
-    pub(super) fn open(connection: Connection, clock: Clock, hub: Hub) -> Done<Self> {
+    pub(super) fn open(connection: Connection, clock: Clock, hub: Hub, remover: Sender<Vec<Removal>>) -> Done<Self> {
         let number =
             |name: &str| connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
         let lease_number: i64 = number("lease")?;
@@ -128,6 +133,8 @@ impl Book {
             lease_number_stored: lease_number,
             slots: BTreeSet::new(),
             wakes: Vec::new(),
+            removals: Vec::new(),
+            remover,
             dirty: BTreeSet::new(),
             undo: Vec::new(),
         };
@@ -170,7 +177,7 @@ impl Book {
     /// Runs a piece of work that is done whole or not at all.
     pub(super) fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Done<T>) -> Done<T> {
         self.connection.prepare_cached("SAVEPOINT part")?.execute([])?;
-        let (mark, wakes) = (self.undo.len(), self.wakes.len());
+        let (mark, wakes, removals) = (self.undo.len(), self.wakes.len(), self.removals.len());
         let done = work(self);
         if let Err(Fault::Broken(_)) = &done {
             // SQLite may have rolled the whole transaction back already; what broke is what is to be told.
@@ -182,6 +189,7 @@ impl Book {
                 self.take_back();
             }
             self.wakes.truncate(wakes);
+            self.removals.truncate(removals);
         }
         self.connection.prepare_cached("RELEASE part")?.execute([])?;
         done
@@ -253,6 +261,9 @@ impl Book {
 
     /// After the commit: tells those who wait.
     pub(super) fn tell(&mut self) {
+        if !self.removals.is_empty() {
+            let _ = self.remover.send(std::mem::take(&mut self.removals));
+        }
         let wakes = std::mem::take(&mut self.wakes);
         if wakes.is_empty() || self.hub.is_idle() {
             return;
