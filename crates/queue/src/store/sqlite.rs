@@ -44,6 +44,10 @@ const VERSION: i64 = 1;
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
 
+/// How often whoever waits looks for itself. The hub tells all that it knows of; this is for what it doesn't, such as a
+/// bell that was rung for a worker that was then drained.
+const POLL_EVERY: Duration = Duration::from_secs(5);
+
 /// Threads that read and write the files that jobs leave.
 const FILE_THREADS: usize = 2;
 
@@ -182,13 +186,16 @@ impl Sqlite {
         (self.0.shared.groups.load(Ordering::Relaxed), self.0.shared.requests.load(Ordering::Relaxed))
     }
 
-    /// Copies the store to a new file while it is in use.
+    /// Copies the store to a new file while it is in use. The files that jobs left, in the folder beside it, are not
+    /// part of it: copy them after it.
     pub fn backup(&self, to: &Path) -> Pending<()> {
         let (from, to) = (self.0.path.clone(), to.to_string_lossy().into_owned());
         // A reader's own connection may not write, not even to another file.
         self.read(move |_| {
-            connect(&from, 1024)?.execute("VACUUM INTO ?1", [to])?;
-            Ok(())
+            connect(&from, 1024)?.execute("VACUUM INTO ?1", [&to])?;
+            // SQLite leaves it to us to make the copy outlive a power cut.
+            let synced = File::open(&to).and_then(|copy| copy.sync_all());
+            Ok(synced.map_err(|error| Error::StoreDown { why: format!("sync {to}: {error}") })?)
         })
     }
 
@@ -353,7 +360,7 @@ impl Store for Sqlite {
     }
 
     fn poll_every(&self) -> Option<Duration> {
-        None
+        Some(POLL_EVERY)
     }
 }
 

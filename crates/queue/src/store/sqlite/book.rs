@@ -307,7 +307,7 @@ impl Book {
 
     /// The lane of a type, made where there is none.
     pub(super) fn lane(&mut self, queue: i64, kind: Option<&str>) -> Done<i64> {
-        let lanes = self.queue(queue)?.lanes.clone();
+        let lanes = &self.queue(queue)?.lanes;
         let is_it = |id: &i64| self.lanes.get(id).is_some_and(|lane| lane.kind.as_deref() == kind);
         if let Some(id) = lanes.iter().copied().find(is_it) {
             return Ok(id);
@@ -337,10 +337,20 @@ impl Book {
 
     /// Moves a job to another state: the counts, the keys and those who wait hear of it. The row is not stored yet.
     pub(super) fn move_to(&mut self, row: &mut Row, code: Code) {
+        if row.code == Code::Running {
+            self.wake_for_room(row.queue);
+        }
         self.tally(row.lane, row.code, -1);
         self.tally(row.lane, code, 1);
         row.code = code;
         self.moved(row);
+    }
+
+    /// Where a queue bounds how many of its jobs run, one that stops running lets another begin.
+    fn wake_for_room(&mut self, queue: i64) {
+        let Some(queue) = self.queues.get(&queue).filter(|queue| queue.settings.concurrency.is_some()) else { return };
+        let has_some = |id: &&i64| self.lanes.get(*id).is_some_and(|lane| lane.jobs[Code::Ready.at()] > 0);
+        self.wakes.extend(queue.lanes.iter().filter(has_some).map(|lane| Wake::Ready(*lane)));
     }
 
     pub(super) fn moved(&mut self, row: &Row) {
