@@ -88,7 +88,9 @@ fn after_cut(entries: &[Entry]) -> HashMap<PathBuf, Vec<u8>> {
         match entry {
             Entry::Sync { path } => {
                 let (synced, rest): (Vec<_>, Vec<_>) = pending.into_iter().partition(|own| own.path() == path);
-                synced.into_iter().for_each(|own| apply(&mut disk, own, usize::MAX));
+                for own in synced {
+                    apply(&mut disk, own, usize::MAX);
+                }
                 pending = rest;
             }
             Entry::Delete { path } => {
