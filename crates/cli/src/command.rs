@@ -3,10 +3,12 @@
 mod check;
 mod completions;
 mod import;
+mod jobs;
 mod man;
 mod plan;
 mod positions;
 mod quarantine;
+mod queue;
 mod reference;
 mod run;
 mod scale;
@@ -18,6 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::jobs::Refused;
 use crate::exit::Exit;
 use crate::log::{LogFormat, LogLevel};
 use crate::screen::Color;
@@ -98,6 +101,8 @@ pub(crate) enum Command {
     Positions(positions::Positions),
     Quarantine(quarantine::Quarantine),
     Scale(scale::Scale),
+    Jobs(jobs::Jobs),
+    Queue(queue::Queue),
     Import(import::Import),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -117,6 +122,8 @@ pub(crate) fn act(command: Command, session: &mut Session) -> anyhow::Result<Exi
         Command::Positions(arguments) => positions::act(&arguments, session),
         Command::Quarantine(arguments) => quarantine::act(&arguments, session),
         Command::Scale(arguments) => scale::act(&arguments, session),
+        Command::Jobs(arguments) => jobs::act(&arguments, session),
+        Command::Queue(arguments) => queue::act(&arguments, session),
         Command::Import(arguments) => import::act(&arguments, session),
         Command::Schema(arguments) => schema::act(&arguments, session),
         Command::Completions(arguments) => completions::act(&arguments, session),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use document::Problem;
 use stdx::{Blame, Chain};
 
+use crate::command::Refused;
 use crate::screen::Screen;
 
 /// Why the process ends, as a code.
@@ -128,7 +129,8 @@ pub(crate) fn report(error: &anyhow::Error, screen: &Screen) -> Exit {
 
 /// The exit code of an error.
 pub(crate) fn of(error: &anyhow::Error) -> Exit {
-    if error.is::<Usage>() {
+    let is_refused = error.downcast_ref::<Refused>().is_some_and(Refused::is_ours);
+    if error.is::<Usage>() || is_refused {
         return Exit::Document;
     }
     error.chain().find_map(blame).map_or(Exit::World, Exit::from)

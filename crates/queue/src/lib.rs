@@ -10,6 +10,7 @@
 //!               └─ a retry's back-off ──┴── lease lost ───┘
 //! ```
 
+mod artifact;
 mod check;
 mod error;
 pub mod exercise;
@@ -30,6 +31,7 @@ mod timetable;
 mod view;
 mod work;
 
+pub use artifact::{Artifact, Artifacts, Download, Part, Upload};
 pub use check::{Service, check, check_tree};
 pub use error::Error;
 pub use facts::{Facts, ProgramFacts, StoreFacts, World, facts};
