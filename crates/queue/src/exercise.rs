@@ -1,6 +1,7 @@
 //! What every store must do: one suite, that each store passes. A rule is named after what it holds.
 
 mod after;
+mod artifacts;
 mod attempts;
 mod cancel;
 mod keys;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use stdx::{Clock, Timestamp};
 
+use crate::artifact::Artifacts;
 use crate::error::Error;
 use crate::id::{JobId, Token};
 use crate::job::{NewJob, State};
@@ -32,6 +34,8 @@ pub struct Handle {
     pub store: Arc<dyn Store>,
     /// What reads it.
     pub view: Arc<dyn View>,
+    /// What keeps files beside it.
+    pub artifacts: Arc<dyn Artifacts>,
 }
 
 /// A place for one store, empty at first.
@@ -58,6 +62,7 @@ pub fn exercise(site: impl Fn() -> Box<dyn Site>) {
         schedules::RULES,
         queues::RULES,
         reads::RULES,
+        artifacts::RULES,
     ];
     let mut broken = Vec::new();
     for (name, rule) in rules.into_iter().flatten() {

@@ -225,12 +225,9 @@ mod tests {
     async fn who_waits_gets_the_job_that_comes_and_each_job_goes_to_one() {
         let folder = tempfile::TempDir::new().unwrap();
         let store = Arc::new(store(&folder).await);
-        let waiters: Vec<_> = (0..50)
-            .map(|_| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move { lease_wait(&*store, ask(600), Duration::from_mins(10)).await.unwrap() })
-            })
-            .collect();
+        let wait =
+            |store: Arc<Sqlite>| async move { lease_wait(&*store, ask(600), Duration::from_mins(10)).await.unwrap() };
+        let waiters: Vec<_> = (0..50).map(|_| tokio::spawn(wait(Arc::clone(&store)))).collect();
         tokio::task::yield_now().await;
         for _ in 0..50 {
             store.put(Put::one("q", NewJob::default())).await.unwrap().remove(0).unwrap();

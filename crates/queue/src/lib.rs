@@ -10,6 +10,7 @@
 //!               └─ a retry's back-off ──┴── lease lost ───┘
 //! ```
 
+mod artifact;
 mod error;
 pub mod exercise;
 mod hub;
@@ -25,6 +26,7 @@ mod store;
 mod timetable;
 mod view;
 
+pub use artifact::{Artifact, Artifacts, Download, Part, Upload};
 pub use error::Error;
 pub use hub::{Hub, Waiter, lease_wait};
 pub use id::{JobId, Token};

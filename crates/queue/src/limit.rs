@@ -51,3 +51,9 @@ pub const LEASE_MAX: std::time::Duration = std::time::Duration::from_hours(24);
 /// The time between the end of a job's `timeout`, when its worker is told to stop, and the moment at which the server
 /// takes the job back: the worker's own account of what happened is better than none.
 pub const TIMEOUT_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// Files that one attempt leaves.
+pub const ARTIFACTS_MAX: i64 = 100;
+/// Bytes of the name of a file that a job leaves.
+pub const ARTIFACT_NAME_BYTES_MAX: usize = 255;
+/// Bytes of one file that a job leaves, in a store that keeps files.
+pub const ARTIFACT_BYTES_MAX: u64 = 1 << 30;

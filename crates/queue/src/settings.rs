@@ -119,7 +119,8 @@ pub struct ScheduleSpec {
     /// repeats fires once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// The queue that the jobs are put into.
+    /// The queue that the jobs are put into. Default `default`.
+    #[serde(default = "queue_default")]
     pub queue: String,
     /// The job.
     #[serde(default)]
@@ -130,6 +131,10 @@ pub struct ScheduleSpec {
     /// What to do about times that passed while nobody could fire them. Default `one`.
     #[serde(default)]
     pub catch_up: CatchUp,
+}
+
+fn queue_default() -> String {
+    "default".to_owned()
 }
 
 /// The job of a schedule.

@@ -18,6 +18,8 @@ pub(super) const RULES: &[Rule] = &[
     ("progress_is_kept_and_its_last_word_only", progress),
     ("log_lines_are_numbered_over_attempts_and_capped", logs),
     ("who_waits_for_a_job_is_woken_when_one_is_ready", woken),
+    ("who_waits_is_woken_when_a_full_queue_has_room", woken_by_room),
+    ("who_waits_is_woken_when_a_full_key_has_room", woken_by_slot),
     ("who_waits_for_an_end_is_woken_when_it_comes", woken_by_end),
 ];
 
@@ -140,6 +142,25 @@ fn woken(scene: &mut Scene) {
     let waiter = wait(&[]);
     scene.put(r#"{"delay": "5s"}"#);
     scene.pass(5);
+    assert!(is_woken(waiter));
+}
+
+fn woken_by_room(scene: &mut Scene) {
+    scene.queue("q", r#"{"concurrency": 1}"#);
+    scene.put_many("{}", 2);
+    let lease = scene.lease_one();
+    let waiter = scene.store().hub().ready(&["q".to_owned()], &[]);
+    assert!(scene.lease(1).is_empty());
+    scene.ack(&lease);
+    assert!(is_woken(waiter));
+    assert_eq!(scene.lease(1).len(), 1);
+}
+
+fn woken_by_slot(scene: &mut Scene) {
+    scene.put_many(r#"{"concurrency": {"key": "k", "max": 1}}"#, 2);
+    let lease = scene.lease_one();
+    let waiter = scene.store().hub().ready(&["q".to_owned()], &[]);
+    scene.ack(&lease);
     assert!(is_woken(waiter));
 }
 

@@ -1,5 +1,6 @@
 //! Jobs in a SQLite file: one thread writes, with one fsync for all who wait; readers have connections of their own.
 
+mod artifacts;
 mod book;
 mod change;
 mod finish;
@@ -43,6 +44,13 @@ const VERSION: i64 = 1;
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
 
+/// How often whoever waits looks for itself. The hub tells all that it knows of; this is for what it doesn't, such as a
+/// bell that was rung for a worker that was then drained.
+const POLL_EVERY: Duration = Duration::from_secs(5);
+
+/// Threads that read and write the files that jobs leave.
+const FILE_THREADS: usize = 2;
+
 /// How a file is opened.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
@@ -71,6 +79,7 @@ struct Inner {
     // In this order they are dropped: nobody can ask, then the threads end, then the lock goes.
     works: Option<Sender<Work>>,
     reads: Option<Sender<Read>>,
+    files: Option<Sender<FileWork>>,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
     hub: Hub,
@@ -78,6 +87,9 @@ struct Inner {
     path: PathBuf,
     _lock: File,
 }
+
+/// Something slow to do with files.
+type FileWork = Box<dyn FnOnce() + Send>;
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -95,11 +107,22 @@ impl Shared {
     }
 }
 
+impl Inner {
+    /// Does this where nobody waits for anything else.
+    fn files(&self, work: FileWork) {
+        if let Some(files) = &self.files {
+            let _ = files.send(work);
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.works = None;
         self.reads = None;
-        for thread in self.threads.drain(..) {
+        self.files = None;
+        let own = std::thread::current().id();
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != own) {
             let _ = thread.join();
         }
     }
@@ -123,21 +146,34 @@ impl Sqlite {
         prepare(&connection).map_err(refused)?;
         // The names of the files must outlive a power cut as their contents do.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error)?;
+        artifacts::remove_strays(&artifacts::folder(path), &connection).map_err(refused)?;
         let (hub, shared) = (Hub::default(), Arc::new(Shared::default()));
-        let book = Book::open(connection, options.clock.clone(), hub.clone()).map_err(refused)?;
+        let (remover, removals) = channel();
+        let book = Book::open(connection, options.clock.clone(), hub.clone(), remover).map_err(refused)?;
         let (works, works_in) = channel();
         let writer_shared = Arc::clone(&shared);
-        let mut threads = vec![thread("queue-write", move || writer::run(book, &works_in, &writer_shared))?];
+        let files_folder = artifacts::folder(path);
+        let mut threads = vec![
+            thread("queue-write", move || writer::run(book, &works_in, &writer_shared))?,
+            thread("queue-remove", move || removals.iter().for_each(|it| artifacts::remove(&files_folder, it)))?,
+        ];
         let (reads, reads_in) = channel::<Read>();
         let reads_in = Arc::new(Mutex::new(reads_in));
         for _ in 0..options.readers.max(1) {
             let connection = connect(path, options.cache_kib).map_err(refused)?;
             connection.pragma_update(None, "query_only", true).map_err(|error| down(&error))?;
             let reads_in = Arc::clone(&reads_in);
-            threads.push(thread("queue-read", move || answer_reads(&connection, &reads_in))?);
+            threads.push(thread("queue-read", move || each(&reads_in, |read| read(&connection)))?);
         }
-        let (works, reads, clock, path) = (Some(works), Some(reads), options.clock.clone(), path.clone());
-        Ok(Self(Arc::new(Inner { works, reads, threads, shared, hub, clock, path, _lock: lock })))
+        let (files, files_in) = channel::<FileWork>();
+        let files_in = Arc::new(Mutex::new(files_in));
+        for _ in 0..FILE_THREADS {
+            let files_in = Arc::clone(&files_in);
+            threads.push(thread("queue-files", move || each(&files_in, |work| work()))?);
+        }
+        let (works, reads, files) = (Some(works), Some(reads), Some(files));
+        let (clock, path) = (options.clock.clone(), path.clone());
+        Ok(Self(Arc::new(Inner { works, reads, files, threads, shared, hub, clock, path, _lock: lock })))
     }
 
     /// Why the store has stopped, if it has. The process must end then.
@@ -150,13 +186,16 @@ impl Sqlite {
         (self.0.shared.groups.load(Ordering::Relaxed), self.0.shared.requests.load(Ordering::Relaxed))
     }
 
-    /// Copies the store to a new file while it is in use.
+    /// Copies the store to a new file while it is in use. The files that jobs left, in the folder beside it, are not
+    /// part of it: copy them after it.
     pub fn backup(&self, to: &Path) -> Pending<()> {
         let (from, to) = (self.0.path.clone(), to.to_string_lossy().into_owned());
         // A reader's own connection may not write, not even to another file.
         self.read(move |_| {
-            connect(&from, 1024)?.execute("VACUUM INTO ?1", [to])?;
-            Ok(())
+            connect(&from, 1024)?.execute("VACUUM INTO ?1", [&to])?;
+            // SQLite leaves it to us to make the copy outlive a power cut.
+            let synced = File::open(&to).and_then(|copy| copy.sync_all());
+            Ok(synced.map_err(|error| Error::StoreDown { why: format!("sync {to}: {error}") })?)
         })
     }
 
@@ -208,11 +247,12 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     thread.map_err(|error| Error::StoreDown { why: format!("start a thread: {error}") })
 }
 
-fn answer_reads(connection: &Connection, reads: &Mutex<Receiver<Read>>) {
+/// What comes, until nobody can send any more.
+fn each<T>(queue: &Mutex<Receiver<T>>, run: impl Fn(T)) {
     loop {
-        let next = reads.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(read) = next else { return };
-        read(connection);
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(next) = next else { return };
+        run(next);
     }
 }
 
@@ -320,7 +360,7 @@ impl Store for Sqlite {
     }
 
     fn poll_every(&self) -> Option<Duration> {
-        None
+        Some(POLL_EVERY)
     }
 }
 

@@ -59,6 +59,12 @@ CREATE TABLE log (
   PRIMARY KEY (serial, number)
 ) WITHOUT ROWID;
 
+-- A file that an attempt left, in the folder beside this one. It is seen once the job has succeeded with that lease.
+CREATE TABLE artifact (
+  serial INTEGER, lease INTEGER, name TEXT, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, file TEXT NOT NULL,
+  PRIMARY KEY (serial, lease, name)
+) WITHOUT ROWID;
+
 CREATE TABLE schedule (
   name TEXT PRIMARY KEY, spec TEXT NOT NULL, owned INTEGER NOT NULL, next_at INTEGER, last_at INTEGER, last_job INTEGER
 ) WITHOUT ROWID;

@@ -26,7 +26,7 @@ impl Site for File {
     fn open(&self, clock: &Clock) -> Handle {
         let mut open = self.open.lock().unwrap();
         let store = open.get_or_insert_with(|| Sqlite::open(&SqliteOptions::new(self.path(), clock.clone())).unwrap());
-        Handle { store: Arc::new(store.clone()), view: Arc::new(store.clone()) }
+        Handle { store: Arc::new(store.clone()), view: Arc::new(store.clone()), artifacts: Arc::new(store.clone()) }
     }
 
     fn crash(&self) {

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 use stdx::Clock;
 
+use super::artifacts::Removal;
 use super::held::{Held, Leases};
 use super::logs::Logs;
 use super::row::{CODES, Code, Row};
@@ -92,6 +94,9 @@ pub(super) struct Book {
     pub(super) slots: BTreeSet<i64>,
     /// Who is to be woken once this is durable: lane and job.
     pub(super) wakes: Vec<Wake>,
+    /// Files that go once this is durable.
+    pub(super) removals: Vec<Removal>,
+    remover: Sender<Vec<Removal>>,
     dirty: BTreeSet<(i64, Code)>,
     undo: Vec<Undo>,
 }
@@ -105,7 +110,7 @@ pub(super) enum Wake {
 pub(super) const REQUESTS_MAX: usize = 10_000;
 
 impl Book {
-    pub(super) fn open(connection: Connection, clock: Clock, hub: Hub) -> Done<Self> {
+    pub(super) fn open(connection: Connection, clock: Clock, hub: Hub, remover: Sender<Vec<Removal>>) -> Done<Self> {
         let number =
             |name: &str| connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
         let lease_number: i64 = number("lease")?;
@@ -128,6 +133,8 @@ impl Book {
             lease_number_stored: lease_number,
             slots: BTreeSet::new(),
             wakes: Vec::new(),
+            removals: Vec::new(),
+            remover,
             dirty: BTreeSet::new(),
             undo: Vec::new(),
         };
@@ -170,7 +177,7 @@ impl Book {
     /// Runs a piece of work that is done whole or not at all.
     pub(super) fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Done<T>) -> Done<T> {
         self.connection.prepare_cached("SAVEPOINT part")?.execute([])?;
-        let (mark, wakes) = (self.undo.len(), self.wakes.len());
+        let (mark, wakes, removals) = (self.undo.len(), self.wakes.len(), self.removals.len());
         let done = work(self);
         if let Err(Fault::Broken(_)) = &done {
             // SQLite may have rolled the whole transaction back already; what broke is what is to be told.
@@ -182,6 +189,7 @@ impl Book {
                 self.take_back();
             }
             self.wakes.truncate(wakes);
+            self.removals.truncate(removals);
         }
         self.connection.prepare_cached("RELEASE part")?.execute([])?;
         done
@@ -253,6 +261,9 @@ impl Book {
 
     /// After the commit: tells those who wait.
     pub(super) fn tell(&mut self) {
+        if !self.removals.is_empty() {
+            let _ = self.remover.send(std::mem::take(&mut self.removals));
+        }
         let wakes = std::mem::take(&mut self.wakes);
         if wakes.is_empty() || self.hub.is_idle() {
             return;
@@ -296,7 +307,7 @@ impl Book {
 
     /// The lane of a type, made where there is none.
     pub(super) fn lane(&mut self, queue: i64, kind: Option<&str>) -> Done<i64> {
-        let lanes = self.queue(queue)?.lanes.clone();
+        let lanes = &self.queue(queue)?.lanes;
         let is_it = |id: &i64| self.lanes.get(id).is_some_and(|lane| lane.kind.as_deref() == kind);
         if let Some(id) = lanes.iter().copied().find(is_it) {
             return Ok(id);
@@ -326,10 +337,20 @@ impl Book {
 
     /// Moves a job to another state: the counts, the keys and those who wait hear of it. The row is not stored yet.
     pub(super) fn move_to(&mut self, row: &mut Row, code: Code) {
+        if row.code == Code::Running {
+            self.wake_for_room(row.queue);
+        }
         self.tally(row.lane, row.code, -1);
         self.tally(row.lane, code, 1);
         row.code = code;
         self.moved(row);
+    }
+
+    /// Where a queue bounds how many of its jobs run, one that stops running lets another begin.
+    fn wake_for_room(&mut self, queue: i64) {
+        let Some(queue) = self.queues.get(&queue).filter(|queue| queue.settings.concurrency.is_some()) else { return };
+        let has_some = |id: &&i64| self.lanes.get(*id).is_some_and(|lane| lane.jobs[Code::Ready.at()] > 0);
+        self.wakes.extend(queue.lanes.iter().filter(has_some).map(|lane| Wake::Ready(*lane)));
     }
 
     pub(super) fn moved(&mut self, row: &Row) {

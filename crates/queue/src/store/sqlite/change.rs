@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use super::artifacts::Removal;
 use super::book::{Book, Done};
 use super::read;
 use super::row::{Code, Row};
@@ -176,6 +177,10 @@ impl Book {
             "DELETE FROM event WHERE serial = ?1",
             "DELETE FROM log WHERE serial = ?1",
         ];
+        let sql = "DELETE FROM artifact WHERE serial = ?1";
+        if self.connection.prepare_cached(sql)?.execute([row.serial])? > 0 {
+            self.removals.push(Removal::Job(row.serial));
+        }
         for sql in tables {
             self.connection.prepare_cached(sql)?.execute([row.serial])?;
         }

@@ -155,6 +155,7 @@ impl Book {
     pub(super) fn let_go(&mut self, row: &Row, outcome: &str) -> Done<()> {
         self.hold(row.serial, None);
         self.logs.forget(row.serial);
+        self.drop_artifacts(row)?;
         let sql = "UPDATE lease SET outcome = ?3 WHERE serial = ?1 AND number = ?2";
         self.connection.prepare_cached(sql)?.execute(params![row.serial, row.lease, outcome])?;
         if !row.code.has_ended() {

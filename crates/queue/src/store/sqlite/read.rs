@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::book::Done;
 use super::row::{self, Code, Row};
+use crate::artifact::Artifact;
 use crate::error::Error;
 use crate::id::JobId;
 use crate::job::{NewJob, State};
@@ -229,6 +230,21 @@ pub(super) fn logs(connection: &Connection, id: JobId, after: u64, limit: usize)
         Ok(LogLine { number: sql.get(0)?, at, attempt: sql.get(2)?, line: sql.get(3)? })
     })?;
     Ok(lines.collect::<Result<_, _>>()?)
+}
+
+/// The files of a job that has succeeded, each with the name that its file has.
+pub(super) fn artifacts(connection: &Connection, id: JobId) -> Done<Vec<(Artifact, String)>> {
+    let row = Row::find(connection, id)?.ok_or_else(|| Error::no_job(id))?;
+    if row.code != Code::Succeeded {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT name, bytes, sha256, file FROM artifact WHERE serial = ?1 AND lease = ?2 ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map(params![row.serial, row.lease], |sql| {
+        let artifact = Artifact { name: sql.get(0)?, bytes: sql.get(1)?, sha256: sql.get(2)? };
+        Ok((artifact, sql.get(3)?))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 fn wanted(serial: i64, after: u64, limit: usize) -> [i64; 3] {

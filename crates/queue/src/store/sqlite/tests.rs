@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::{Sqlite, SqliteOptions, connect, read};
 use crate::{
-    Beat, Change, Error, Finish, JobId, JobQuery, Json, Lease, LeaseRequest, NewJob, Outcome, Put, QueueSettings,
-    State, Store, Token, View,
+    Artifacts, Beat, Change, Error, Finish, JobId, JobQuery, Json, Lease, LeaseRequest, NewJob, Outcome, Put,
+    QueueSettings, State, Store, Token, View,
 };
 
 fn clock() -> Clock {
@@ -330,4 +330,31 @@ proptest! {
             world.check();
         }
     }
+}
+
+/// The files beside the store, however deep.
+fn files(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn files_that_no_row_names_are_removed() {
+    let folder = TempDir::new().unwrap();
+    let beside = folder.path().join("q.sqlite.artifacts");
+    let store = open(folder.path(), &clock());
+    let id = put(&store, "{}").unwrap();
+    let lease = store.lease(LeaseRequest::new("q", "w")).wait().unwrap().remove(0);
+    let begin = || store.upload(id, lease.token.clone(), "f".to_owned()).wait().unwrap();
+    begin().seal().wait().unwrap();
+    drop(begin());
+    assert_eq!(files(&beside), 1);
+    let outcomes = vec![Outcome::nack(id, lease.token.clone(), "no")];
+    store.finish(Finish { outcomes, lease: None }).wait().unwrap().outcomes.remove(0).unwrap();
+    drop(store);
+    assert_eq!(files(&beside), 0, "what a failed attempt left is gone");
+    std::fs::create_dir_all(beside.join("00000001")).unwrap();
+    std::fs::write(beside.join("00000001/1-2"), "stray").unwrap();
+    drop(open(folder.path(), &clock()));
+    assert_eq!(files(&beside), 0, "what a crash left is gone");
 }
