@@ -11,8 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use queue::JobId;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -125,8 +124,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         Err(error) => error,
     };
     // Only who erred pays for finding out where. What is no JSON at all is told first.
-    let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(bytes).err();
-    if let Some(error) = syntax.as_ref().or((error.classify() != Category::Data).then_some(&error)) {
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
         return Err(bad_json(&format!("the body is no JSON: {error}")));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);

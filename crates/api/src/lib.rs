@@ -16,6 +16,7 @@ pub mod limit;
 mod meter;
 mod openapi;
 mod operation;
+mod pieces;
 mod problem;
 mod query;
 mod route;

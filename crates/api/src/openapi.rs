@@ -50,11 +50,16 @@ pub fn openapi() -> Value {
 
 fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let mut parameters: Vec<Value> = in_path.map(path_parameter).collect();
+    let mut parameters: Vec<Value> = in_path.map(|name| path_parameter(name, generator)).collect();
     for parameter in &operation.query {
         let schema = (parameter.shape)(generator);
         parameters
             .push(json!({"name": parameter.name, "in": "query", "description": parameter.text, "schema": schema}));
+    }
+    for header in &operation.headers {
+        let schema = (header.shape)(generator);
+        let (name, text) = (header.name, header.text);
+        parameters.push(json!({"name": name, "in": "header", "required": true, "description": text, "schema": schema}));
     }
     let mut replies: Map<String, Value> =
         operation.replies.iter().map(|answer| (answer.status.to_string(), reply(answer, generator))).collect();
@@ -76,13 +81,20 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         let schema = shape(generator);
         described["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
     }
+    if operation.has_bytes {
+        let content = json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}});
+        described["requestBody"] = json!({"required": true, "content": content});
+    }
     described
 }
 
-fn path_parameter(name: &str) -> Value {
+fn path_parameter(name: &str, generator: &mut SchemaGenerator) -> Value {
     let schema = match name {
-        "id" => json!({"type": "string"}),
-        _ => json!({"type": "string", "minLength": 1, "maxLength": crate::limit::PATH_NAME_BYTES_MAX}),
+        "id" => generator.subschema_for::<queue::JobId>().to_value(),
+        "worker" => json!({"type": "string", "pattern": "^[ -~]{1,128}$"}),
+        // Of a file that a job leaves.
+        "name" => json!({"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,127}$"}),
+        _ => json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}),
     };
     json!({"name": name, "in": "path", "required": true, "schema": schema})
 }

@@ -25,6 +25,9 @@ pub(crate) struct Operation {
     pub(crate) scopes: &'static [Scope],
     pub(crate) query: Vec<Parameter>,
     pub(crate) body: Option<Shape>,
+    /// Whether its body is bytes.
+    pub(crate) has_bytes: bool,
+    pub(crate) headers: Vec<Parameter>,
     pub(crate) replies: Vec<Answer>,
 }
 
@@ -60,8 +63,8 @@ impl Operation {
     methods! { get "get" post "post" put "put" delete "delete" }
 
     fn new(method: &'static str, path: &'static str, handler: MethodRouter<Api>) -> Self {
-        let (scopes, query, replies) = (&[] as &[Scope], Vec::new(), Vec::new());
-        Self { method, path, handler, summary: "", scopes, query, body: None, replies }
+        let (scopes, query, replies, headers) = (&[] as &[Scope], Vec::new(), Vec::new(), Vec::new());
+        Self { method, path, handler, summary: "", scopes, query, body: None, has_bytes: false, headers, replies }
     }
 
     /// What it does, in a sentence.
@@ -85,6 +88,18 @@ impl Operation {
     /// What its body holds.
     pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
         self.body = Some(shape::<T>);
+        self
+    }
+
+    /// Its body is bytes.
+    pub(crate) fn bytes(mut self) -> Self {
+        self.has_bytes = true;
+        self
+    }
+
+    /// A header that it needs.
+    pub(crate) fn header<T: JsonSchema>(mut self, name: &'static str, text: &'static str) -> Self {
+        self.headers.push(Parameter { name, text, shape: shape::<T> });
         self
     }
 

@@ -1,5 +1,10 @@
 //! What a client is told that can't have what it asks for: RFC 9457.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -135,10 +140,24 @@ impl IntoResponse for Problem {
 /// The media type of problems.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
+/// A bug of ours ends its own request, and tells so.
+async fn caught(reply: impl Future<Output = Response>) -> Response {
+    let mut reply = pin!(reply);
+    let polled = poll_fn(|context| {
+        let poll = catch_unwind(AssertUnwindSafe(|| reply.as_mut().poll(context)));
+        poll.unwrap_or_else(|_| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let detail = "this is a bug of the server, whose log tells more; the request may be done or not";
+            Poll::Ready(Problem::new(status, "internal", detail).into_response())
+        })
+    });
+    polled.await
+}
+
 /// Turns what others refuse (the router, hyper) into problems.
 pub(crate) async fn everywhere(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
+    let response = caught(next.run(request)).await;
     let status = response.status();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
     if is_problem || !(status.is_client_error() || status.is_server_error()) {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use queue::{Store, Swept, View};
+use queue::{Artifacts, Store, Swept, View};
 use stdx::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -21,6 +21,7 @@ pub struct Api(Arc<Shared>);
 pub struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) view: Arc<dyn View>,
+    pub(crate) artifacts: Option<Arc<dyn Artifacts>>,
     pub(crate) access: Access,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
@@ -33,11 +34,19 @@ pub struct Shared {
 }
 
 impl Api {
-    /// An API over a store and a view of the same jobs.
-    pub fn new(store: Arc<dyn Store>, view: Arc<dyn View>, access: Access, limits: Limits) -> Self {
+    /// An API over a store, a view of the same jobs, and where the files are kept that jobs leave: with none, they
+    /// leave none.
+    pub fn new(
+        store: Arc<dyn Store>,
+        view: Arc<dyn View>,
+        artifacts: Option<Arc<dyn Artifacts>>,
+        access: Access,
+        limits: Limits,
+    ) -> Self {
         Self(Arc::new(Shared {
             store,
             view,
+            artifacts,
             access,
             limits,
             clock: Clock::system(),

@@ -14,6 +14,8 @@ const MARKS: u128 = 0xf000_c000_0000_0000_0000;
 const VERSION_7: u128 = 0x7000_8000_0000_0000_0000;
 /// Bits that are free in the last eight bytes: three of `serial`, and the tail.
 const TAIL_BITS: u32 = 59;
+/// What an id looks like, for schemas.
+const PATTERN: &str = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$";
 const TAIL: u128 = (1 << TAIL_BITS) - 1;
 
 impl JobId {
@@ -88,7 +90,7 @@ impl JsonSchema for JobId {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "title": "a job's id", "format": "uuid", "description": "A job's id: a UUIDv7." })
+        json_schema!({ "type": "string", "title": "a job's id", "format": "uuid", "pattern": PATTERN, "description": "A job's id: a UUIDv7." })
     }
 }
 

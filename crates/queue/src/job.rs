@@ -93,7 +93,7 @@ impl NewJob {
         if self.meta.as_ref().is_some_and(|meta| !meta.is_object()) {
             return Err(Error::invalid("meta", "must be an object"));
         }
-        if self.priority.abs() > limit::PRIORITY_MAX {
+        if !(-limit::PRIORITY_MAX..=limit::PRIORITY_MAX).contains(&self.priority) {
             return Err(Error::invalid("priority", format!("must be within ±{}", limit::PRIORITY_MAX)));
         }
         if self.delay.is_some() && self.run_at.is_some() {
@@ -360,6 +360,7 @@ mod tests {
         let bad = [
             r#"{"key": ""}"#,
             r#"{"priority": 1001}"#,
+            r#"{"priority": -2147483648}"#,
             r#"{"delay": "1s", "runAt": "2026-05-01T12:00:00Z"}"#,
             r#"{"attempts": 0}"#,
             r#"{"backoff": {"factor": 0.5}}"#,

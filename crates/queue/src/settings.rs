@@ -147,12 +147,14 @@ pub struct JobTemplate {
     /// What the worker is given. Default null.
     pub payload: Value,
     /// Higher goes first. Default 0.
+    #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
     /// How long one attempt may take. Default: as the queue says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// How often it is tried. Default: as the queue says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
     pub attempts: Option<u32>,
     /// How long to wait before another attempt. Default: as the queue says.
     #[serde(skip_serializing_if = "Option::is_none")]

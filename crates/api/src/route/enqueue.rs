@@ -1,8 +1,10 @@
+use std::borrow::Cow;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use queue::{BULK_JOBS_MAX, JobId, Json, NewJob, Placed, Put, Reason, Scope, State as JobState};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::access::Caller;
@@ -19,16 +21,33 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::post("/v1/queues/{queue}/jobs", put)
             .summary("Puts a job. Once the reply comes, the job is durable.")
             .scopes(SCOPES)
-            .body::<NewJob>()
+            .body::<PutJob>()
             .reply::<Enqueued>(201, "It was put.")
             .reply::<Enqueued>(200, "Its key had put it before."),
         Operation::post("/v1/queues/{queue}/jobs/bulk", bulk)
             .summary("Puts up to 10,000 jobs, each taken or refused by itself.")
             .scopes(SCOPES)
             .query::<bool>("atomic", "Whether one that is refused refuses all. Default false.")
-            .body::<Vec<NewJob>>()
+            .body::<Vec<PutJob>>()
             .reply::<Vec<Item<Enqueued>>>(200, "What came of each job, in their order."),
     ]
+}
+
+/// A job as its schema has it where the path says the queue.
+struct PutJob;
+
+impl JsonSchema for PutJob {
+    fn schema_name() -> Cow<'static, str> {
+        "PutJob".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = NewJob::json_schema(generator);
+        if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+            properties.remove("queue");
+        }
+        schema
+    }
 }
 
 /// Where a job was put.
@@ -69,7 +88,7 @@ async fn put(
     if job.traceparent.is_none() {
         job.traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     }
-    check(&job, &queue)?;
+    check(&job)?;
     let placed = one(&api, &queue, job).await?;
     let (id, status) = (placed.id, if placed.duplicate { StatusCode::OK } else { StatusCode::CREATED });
     let mut enqueued = Enqueued::from(placed);
@@ -92,9 +111,9 @@ pub(super) async fn one(api: &Api, queue: &str, job: NewJob) -> Result<Placed, P
     Ok(placed.unwrap_or_else(|| Err(queue::Error::StoreDown { why: "it gave no reply".to_owned() }))?)
 }
 
-fn check(job: &NewJob, queue: &str) -> Result<(), Problem> {
-    if job.queue.as_ref().is_some_and(|own| own != queue) {
-        return Err(Problem::invalid("queue", format!("`queue` must be `{queue}`, as in the path, or left out")));
+fn check(job: &NewJob) -> Result<(), Problem> {
+    if job.queue.is_some() {
+        return Err(Problem::invalid("queue", "`queue` is for the children of an ack; here the path says it"));
     }
     Ok(job.check()?)
 }
@@ -116,7 +135,7 @@ async fn bulk(
     let (mut jobs, mut places, mut items) = (Vec::with_capacity(texts.len()), Vec::new(), Vec::new());
     for (index, text) in texts.into_iter().enumerate() {
         let job = body::parse::<NewJob>(text.as_str().as_bytes());
-        match job.and_then(|job| check(&job, &queue).map(|()| job)) {
+        match job.and_then(|job| check(&job).map(|()| job)) {
             Ok(job) => {
                 jobs.push(job);
                 places.push(index);

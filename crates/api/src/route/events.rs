@@ -1,15 +1,10 @@
 //! A job's events as they happen. Each carries its stored number, so that `Last-Event-ID` goes on where a broken
 //! connection ended.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http_body::Frame;
 use queue::{Event, Job, JobId, State as JobState};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -19,14 +14,12 @@ use crate::access::Caller;
 use crate::limit;
 use crate::meter::Waited;
 use crate::operation::Operation;
+use crate::pieces::{PIECES_READY, Piece, Pieces};
 use crate::problem::{Problem, Reply};
 use crate::query::{Id, Query};
 use crate::state::Api;
 
 const MEDIA: &str = "text/event-stream";
-
-/// Pieces that are ready for a client that is slower than the store.
-const PIECES_READY: usize = 4;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -63,13 +56,13 @@ async fn events(State(api): State<Api>, caller: Caller, Id(id): Id, query: Query
         feed(&api, &job, after, &sender).await;
     });
     let headers = [(header::CONTENT_TYPE, MEDIA), (header::CACHE_CONTROL, "no-store")];
-    let mut response = (headers, Body::new(Pieces(receiver))).into_response();
+    let mut response = (headers, Pieces::body(receiver, None)).into_response();
     response.extensions_mut().insert(Waited);
     Ok(response)
 }
 
 /// Sends events until the job has ended, the client has left, or the server ends.
-async fn feed(api: &Api, job: &Job, mut after: u64, sender: &mpsc::Sender<Bytes>) {
+async fn feed(api: &Api, job: &Job, mut after: u64, sender: &mpsc::Sender<Piece>) {
     loop {
         let waiter = api.store.hub().job(job.id);
         let Some(events) = page(api, job.id, after).await else { return };
@@ -81,7 +74,7 @@ async fn feed(api: &Api, job: &Job, mut after: u64, sender: &mpsc::Sender<Bytes>
         };
         if let Some(last) = events.last() {
             after = last.sequence;
-            if sender.send(events.iter().map(text).collect::<String>().into()).await.is_err() {
+            if sender.send(Ok(events.iter().map(text).collect::<String>().into())).await.is_err() {
                 return;
             }
         }
@@ -95,7 +88,7 @@ async fn feed(api: &Api, job: &Job, mut after: u64, sender: &mpsc::Sender<Bytes>
         tokio::select! {
             woken = timeout(look, waiter.woken()) => {
                 // A comment shows both ends that the other is there.
-                if woken.is_err() && sender.send(Bytes::from_static(b": alive\n\n")).await.is_err() {
+                if woken.is_err() && sender.send(Ok(Bytes::from_static(b": alive\n\n"))).await.is_err() {
                     return;
                 }
             }
@@ -118,18 +111,4 @@ fn text(event: &Event) -> String {
     // JSON of ours has no line breaks outside strings, and none that are not escaped within.
     let data = serde_json::to_string(event).unwrap_or_default().replace(['\n', '\r'], " ");
     format!("id: {}\nevent: {}\ndata: {data}\n\n", event.sequence, event.event)
-}
-
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
-    }
 }

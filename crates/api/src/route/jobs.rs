@@ -30,7 +30,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .query::<String>("queue", "Only of these queues, separated by commas.")
             .query::<String>("state", "Only in these states, separated by commas.")
             .query::<String>("type", "Only of this type.")
-            .query::<u32>("limit", "How many at most, from 1 to 1,000. Default 100.")
+            .query::<Limit>("limit", "How many at most, from 1 to 1,000. Default 100.")
             .query::<JobId>("cursor", "`next` of the page before.")
             .reply::<Page>(200, "A page."),
         Operation::post("/v1/jobs/retry", retry_many)
@@ -154,14 +154,23 @@ async fn retry(State(api): State<Api>, caller: Caller, Id(id): Id) -> Reply {
     change(&api, Change::Retry(id)).await
 }
 
+/// How many things to list.
+#[derive(JsonSchema)]
+#[schemars(transparent, inline)]
+pub(super) struct Limit {
+    #[schemars(range(min = 1, max = 1000))]
+    #[expect(dead_code, reason = "a schema only")]
+    limit: u32,
+}
+
 /// When a job's time comes: exactly one of `runAt` and `delay`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-struct RescheduleBody {
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum RescheduleBody {
     /// When.
-    run_at: Option<Moment>,
+    RunAt(Moment),
     /// In how long.
-    delay: Option<document::Duration>,
+    Delay(document::Duration),
 }
 
 async fn reschedule(
@@ -171,11 +180,12 @@ async fn reschedule(
     One(wanted, _held): One<RescheduleBody>,
 ) -> Reply {
     need(&api, &caller, id).await?;
-    let moment = match (wanted.run_at, wanted.delay) {
-        (Some(moment), None) => moment,
-        (None, Some(delay)) if delay.get() <= queue::DURATION_MAX => Moment::from(api.clock.now()).plus(delay.get()),
-        (None, Some(_)) => return Err(Problem::invalid("delay", "`delay` is longer than ten years")),
-        _ => return Err(Problem::invalid("runAt", "exactly one of `runAt` and `delay` is needed")),
+    let moment = match wanted {
+        RescheduleBody::RunAt(moment) => moment,
+        RescheduleBody::Delay(delay) if delay.get() <= queue::DURATION_MAX => {
+            Moment::from(api.clock.now()).plus(delay.get())
+        }
+        RescheduleBody::Delay(_) => return Err(Problem::invalid("delay", "`delay` is longer than ten years")),
     };
     change(&api, Change::Reschedule(id, moment)).await
 }
@@ -187,9 +197,9 @@ struct RetryBody {
     /// Only of this queue. Default: of all.
     #[serde(default)]
     queue: Option<String>,
-    /// `failed` or `cancelled`. Default `failed`.
-    #[serde(default = "failed")]
-    state: JobState,
+    /// Where they are. Default `failed`.
+    #[serde(default)]
+    state: Ended,
     /// Only jobs that ended since.
     #[serde(default)]
     since: Option<Moment>,
@@ -199,8 +209,15 @@ struct RetryBody {
     limit: usize,
 }
 
-const fn failed() -> JobState {
-    JobState::Failed
+/// Where jobs are that can be put back.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum Ended {
+    /// They ended badly.
+    #[default]
+    Failed,
+    /// They were ended.
+    Cancelled,
 }
 
 const fn most() -> usize {
@@ -212,12 +229,13 @@ async fn retry_many(State(api): State<Api>, caller: Caller, One(wanted, _held): 
         Some(queue) => caller.need(ADMIN, queue)?,
         None => caller.need_all(ADMIN)?,
     }
-    if !matches!(wanted.state, JobState::Failed | JobState::Cancelled) {
-        return Err(Problem::invalid("state", "`state` must be `failed` or `cancelled`"));
-    }
     if !(1..=RETRY_MAX).contains(&wanted.limit) {
         return Err(Problem::invalid("limit", format!("`limit` must be from 1 to {RETRY_MAX}")));
     }
     let RetryBody { queue, state, since, limit } = wanted;
+    let state = match state {
+        Ended::Failed => JobState::Failed,
+        Ended::Cancelled => JobState::Cancelled,
+    };
     change(&api, Change::RetryMany(RetryMany { queue, state, since, limit })).await
 }

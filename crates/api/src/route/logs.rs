@@ -3,7 +3,7 @@ use queue::{Change, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, Scope, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::jobs::visible;
+use super::jobs::{Limit, visible};
 use super::queues::change;
 use crate::access::Caller;
 use crate::body::{self, Many};
@@ -22,7 +22,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .summary("What a job's attempts wrote.")
             .scopes(READ)
             .query::<u64>("after", "Only lines with a number above this one: `next` of the page before.")
-            .query::<u32>("limit", "How many lines at most, from 1 to 1,000. Default 1,000.")
+            .query::<Limit>("limit", "How many lines at most, from 1 to 1,000. Default 1,000.")
             .reply::<LogPage>(200, "A page of lines, oldest first."),
         Operation::post("/v1/jobs/{id}/logs", append)
             .summary("Appends to a job's log under its token. The reply does not wait for the disk.")

@@ -18,16 +18,16 @@ pub(super) fn operations() -> Vec<Operation> {
             .summary("The schedules of the queues that the caller may read, by name.")
             .scopes(READ)
             .reply::<Vec<ScheduleInfo>>(200, "The schedules."),
-        Operation::get("/v1/schedules/{name}", get)
+        Operation::get("/v1/schedules/{schedule}", get)
             .summary("A schedule.")
             .scopes(READ)
             .reply::<ScheduleInfo>(200, "The schedule."),
-        Operation::put("/v1/schedules/{name}", put)
+        Operation::put("/v1/schedules/{schedule}", put)
             .summary("Makes or changes a schedule. Not one that the document names.")
             .scopes(ADMIN)
             .body::<ScheduleSpec>()
             .reply::<ScheduleInfo>(200, "The schedule as it is now."),
-        Operation::delete("/v1/schedules/{name}", delete)
+        Operation::delete("/v1/schedules/{schedule}", delete)
             .summary("Removes a schedule. Its jobs stay.")
             .scopes(ADMIN)
             .reply::<serde_json::Map<String, serde_json::Value>>(200, "It is gone."),

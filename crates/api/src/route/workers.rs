@@ -12,7 +12,7 @@ const ADMIN: &[Scope] = &[Scope::Admin];
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::post("/v1/workers/{name}/drain", drain)
+        Operation::post("/v1/workers/{worker}/drain", drain)
             .summary("Leases nothing more to a worker, and tells it so at its next beat.")
             .scopes(ADMIN)
             .reply::<serde_json::Map<String, serde_json::Value>>(200, "It is told."),

@@ -58,6 +58,7 @@ async fn wrong_bodies_are_told_where_they_are_wrong() {
         (r#"{"backoff": {"base": "soon"}}"#, 422, "invalid", json!("backoff.base")),
         (r#"{"after": ["x"]}"#, 422, "invalid", json!("after[0]")),
         (r#"{"attempts": 0}"#, 422, "invalid", json!("attempts")),
+        (r#"{"priority": -2147483648}"#, 422, "invalid", json!("priority")),
         (r#"{"queue": "other"}"#, 422, "invalid", json!("queue")),
     ] {
         let answer = server.post(path, body).await;
@@ -89,7 +90,8 @@ async fn what_is_not_there_is_a_problem() {
         let head = server.send("HEAD", path, &[], "").await;
         assert_eq!((head.status, head.body.as_str()), (status, ""), "{path}");
     }
-    let artifact = server.send("PUT", "/v1/jobs/0191e2a4-0000-7000-8000-000000000000/artifacts/a", &[], "x").await;
+    let path = "/v1/jobs/0191e2a4-0000-7000-8000-000000000000/artifacts/a";
+    let artifact = server.send("PUT", path, &[("Lease-Token", "1.2")], "x").await;
     assert_eq!((artifact.status, artifact.code().as_str()), (501, "not_implemented"));
     server.stop().await;
 }

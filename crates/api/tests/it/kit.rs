@@ -33,7 +33,7 @@ impl Server {
 
     pub(crate) async fn with(access: Access, limits: Limits) -> Self {
         let store = Arc::new(Memory::default());
-        let api = Api::new(Arc::clone(&store) as _, Arc::clone(&store) as _, access, limits);
+        let api = Api::new(Arc::clone(&store) as _, Arc::clone(&store) as _, None, access, limits);
         Self { store, api: api.clone(), running: Running::start(api).await }
     }
 

@@ -14,7 +14,8 @@ async fn server(folder: &tempfile::TempDir) -> (Running, Sqlite) {
     let queues = [("default".to_owned(), QueueSettings::default())].into_iter().collect();
     let declared = queue::Change::Declare(Declaration { generation: 1, queues, ..Declaration::default() });
     store.change(declared).await.unwrap();
-    let api = Api::new(Arc::new(store.clone()), Arc::new(store.clone()), Access::open(), Limits::default());
+    let own = Arc::new(store.clone());
+    let api = Api::new(own.clone(), own.clone(), Some(own), Access::open(), Limits::default());
     (Running::start(api).await, store)
 }
 
@@ -144,5 +145,32 @@ async fn a_client_that_left_has_no_lease() {
     // What reached the socket of a client before it closed it was sent.
     let running = server.get("/v1/jobs?state=running").await.json()["items"].as_array().unwrap().len();
     assert_eq!((running, server.get("/v1/jobs?state=ready").await.json()["items"].clone()), (20, json!([])));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_is_left_and_seen_at_the_ack() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _store) = server(&folder).await;
+    let id = text(&server.post("/v1/queues/default/jobs", "{}").await.json()["id"]).to_owned();
+    let path = format!("/v1/jobs/{id}/artifacts");
+    let lease = server.post("/v1/leases", r#"{"queues": ["default"], "worker": "w"}"#).await.json();
+    let token = text(&lease[0]["token"]);
+    let large = "0123456789abcdef".repeat(1 << 16);
+    let put = server.send("PUT", &format!("{path}/plot.png"), &[("Lease-Token", token)], &large).await;
+    assert_eq!((put.status, &put.json()["bytes"]), (201, &json!(1 << 20)), "{put:?}");
+    let late = server.send("PUT", &format!("{path}/plot.png"), &[("Lease-Token", "1.2")], "x").await;
+    assert_eq!((late.status, late.code().as_str()), (409, "lease_lost"));
+    let bare = server.send("PUT", &format!("{path}/plot.png"), &[], "x").await;
+    assert_eq!((bare.status, &bare.json()["field"]), (422, &json!("Lease-Token")));
+    let hidden = server.send("PUT", &format!("{path}/.%2Fx"), &[("Lease-Token", token)], "x").await;
+    assert_eq!((hidden.status, &hidden.json()["field"]), (422, &json!("name")));
+    assert_eq!(server.get(&format!("{path}/plot.png")).await.code(), "not_found");
+    server.post(&format!("/v1/jobs/{id}/ack"), &json!({"token": token}).to_string()).await;
+    let list = server.get(&path).await.json();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["name"]), (1, &json!("plot.png")));
+    let got = server.get(&format!("{path}/plot.png")).await;
+    assert!(got.head.contains("content-length: 1048576") && got.body == large, "{}", got.head);
+    assert!(got.head.contains(&format!("etag: \"{}\"", text(&list[0]["sha256"]))), "{}", got.head);
     server.stop().await;
 }
