@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use launch::{Answer, Cause, Ended, Event, Launcher, Line, Status, Stream};
 use stdx::{Blame, Chain};
@@ -18,6 +19,8 @@ use crate::limit;
 
 /// How long a job stays away that the machine had no room for.
 const SNOOZE: document::Duration = document::Duration::from_secs(5);
+/// How long it may take from the lease to the start of the process.
+const START_MAX: Duration = Duration::from_secs(1);
 /// How many bytes of the last lines of standard error are told with a failure.
 const TRACE_BYTES_MAX: usize = 8 << 10;
 
@@ -127,9 +130,17 @@ async fn conclude(lease: &Lease, wished: Wish, ended: &Ended, mut said: Said) ->
             Err(why) => failed(lease, Failure::new(why), Reason::Error),
         },
         (Cause::Stopped, Wish::Release | Wish::GoOn) => Outcome::release(lease.id, lease.token.clone()),
+        (Cause::Stopped, _) if is_out_of_time(lease, ended) => {
+            failed(lease, Failure::new("stopped, because its timeout was over"), Reason::Timeout)
+        }
         (Cause::Stopped, _) => failed(lease, Failure::new("stopped, because the job was cancelled"), Reason::Error),
         _ => failed(lease, failure(ended, tail), reason(ended)),
     }
+}
+
+/// A beat says that a timeout is over in the words of a cancel, and by the server's clock, which began before the process.
+fn is_out_of_time(lease: &Lease, ended: &Ended) -> bool {
+    lease.timeout.is_some_and(|timeout| ended.elapsed + START_MAX >= timeout.get())
 }
 
 fn reason(ended: &Ended) -> Reason {

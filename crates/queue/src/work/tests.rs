@@ -157,6 +157,13 @@ async fn a_job_that_is_cancelled_is_stopped_and_said_to_be() {
 }
 
 #[tokio::test]
+async fn a_timeout_that_the_server_tells_first_is_told_as_one() {
+    let job = Job { pulse: Some(json!({"cancel": true})), timeout: Some("900ms"), ..Job::default() };
+    let (ending, _) = one("sleep 100", job).await;
+    assert_eq!(ending["nack"]["reason"], "timeout");
+}
+
+#[tokio::test]
 async fn an_exit_without_error_is_no_success_when_it_was_asked_for() {
     let job = Job { pulse: Some(json!({"cancel": true})), ..Job::default() };
     let (ending, _) = one("trap 'exit 0' TERM; sleep 100 & wait", job).await;
