@@ -99,5 +99,6 @@ pub(crate) fn access(plan: &Plan, tokens: Vec<Secret>) -> anyhow::Result<(api::A
 
 /// A store that requests and views share.
 pub(crate) fn serving(store: &queue::Sqlite, access: api::Access) -> api::Api {
-    api::Api::new(Arc::new(store.clone()), Arc::new(store.clone()), access, api::Limits::default())
+    let store = Arc::new(store.clone());
+    api::Api::new(Arc::clone(&store) as _, Arc::clone(&store) as _, Some(store), access, api::Limits::default())
 }

@@ -52,8 +52,8 @@ fn a_good_document_is_ok_from_a_file_and_from_standard_input() {
 fn what_cannot_be_read_or_run_yet_is_a_problem() {
     let place = Place::new(IDS);
     assert!(place.run(&["check", "gone.yaml"]).ends(2).err.contains("can't read `gone.yaml`"));
-    place.write("q.yaml", "apiVersion: headwater.dev/v1alpha1\nkind: Queue\nmetadata: {name: q}\nspec: {}\n");
-    assert!(place.run(&["check", "q.yaml"]).ends(2).err.contains("kind `Queue` is not run yet"));
+    place.write("q.yaml", "apiVersion: headwater.dev/v1alpha1\nkind: Gateway\nmetadata: {name: q}\nspec: {}\n");
+    assert!(place.run(&["check", "q.yaml"]).ends(2).err.contains("kind `Gateway` is not run yet"));
     assert!(place.run(&["check", "-", "-"]).ends(2).err.contains("`-` given twice"));
     place.write(
         "stdin.yaml",

@@ -16,6 +16,7 @@ mod operate;
 mod outputs;
 mod process;
 mod quarantine;
+mod queue;
 mod replay;
 mod run;
 mod support;

@@ -50,12 +50,21 @@ impl Place {
 
     /// Starts the binary; its outputs go to files.
     pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        self.started(&mut self.command(arguments))
+    }
+
+    /// The binary with arguments, in this folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a command; its outputs go to files.
+    pub(crate) fn started(&self, command: &mut Command) -> Process {
         let number = self.started.replace(self.started.get() + 1);
         let (out, err) = (self.path(&format!("{number}.out")), self.path(&format!("{number}.err")));
-        let child = Command::new(env!("CARGO_BIN_EXE_headwater"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
+        let child = command
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&err).unwrap())
             .spawn()

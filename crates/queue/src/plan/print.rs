@@ -61,9 +61,14 @@ fn write_pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
     let of = if pool.types.is_empty() { String::new() } else { format!(" of {}", pool.types.join(", ")) };
     writeln!(f, "\nworkers {}: {} at once from {}{of}", pool.name, pool.concurrency, pool.queues.join(", "))?;
     write!(f, "  command  {}", pool.program.display())?;
-    for argument in &pool.arguments {
-        let is_plain = !argument.is_empty() && !argument.contains(|letter: char| letter.is_whitespace() || letter == '\'');
-        if is_plain { write!(f, " {argument}")? } else { write!(f, " {argument:?}")? }
+    let (scripts, words): (Vec<&String>, Vec<&String>) =
+        pool.arguments.iter().partition(|argument| argument.contains('\n'));
+    for word in words {
+        let is_plain = !word.is_empty() && !word.contains(|letter: char| letter.is_whitespace() || letter == '\'');
+        if is_plain { write!(f, " {word}")? } else { write!(f, " {word:?}")? }
+    }
+    for line in scripts.iter().flat_map(|script| script.lines()) {
+        write!(f, "\n  | {line}")?;
     }
     writeln!(f, "\n  folder   {}", pool.folder.display())?;
     if !pool.environment.is_empty() {

@@ -90,11 +90,10 @@ fn raise(sender: &watch::Sender<Wish>, wish: Wish) {
 pub(super) async fn beat(held: Arc<Held>, client: Arc<Client>, worker: Arc<Worker>) {
     let mut interval = tokio::time::interval(worker.pace.beat);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let path = format!("/v1/leases/heartbeat?worker={}", escaped(&worker.name));
     loop {
         interval.tick().await;
         for beats in held.beats().chunks(limit::BATCH_MAX) {
-            beat_once(&held, &client, &path, beats, worker.pace.lease).await;
+            beat_once(&held, &client, "/v1/leases/heartbeat", beats, worker.pace.lease).await;
         }
     }
 }
@@ -125,9 +124,4 @@ fn hear(held: &Held, token: &Token, pulse: &Value) {
     } else if is("cancel") {
         held.wish(token, Wish::Cancel);
     }
-}
-
-fn escaped(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
