@@ -72,7 +72,15 @@ impl Progress {
             screen.bars.add(ProgressBar::new_spinner().with_style(style(" ")))
         });
         let next = clock.elapsed() + every.unwrap_or_default();
-        Progress { screen: screen.clone(), clock: clock.clone(), every, next, lines: Vec::new(), queues: Vec::new(), spare }
+        Progress {
+            screen: screen.clone(),
+            clock: clock.clone(),
+            every,
+            next,
+            lines: Vec::new(),
+            queues: Vec::new(),
+            spare,
+        }
     }
 
     /// Adds the sinks of a stream.

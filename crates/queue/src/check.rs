@@ -190,7 +190,8 @@ impl Parts {
 /// A name that can't stand in the path of a request.
 fn misnamed(path: &Path, name: &str) -> Option<Problem> {
     (!name_is_fine(name)).then(|| {
-        let expected = format!("at most {} letters, digits, `-`, `_` and `.`, a letter or digit first", limit::NAME_BYTES_MAX);
+        let expected =
+            format!("at most {} letters, digits, `-`, `_` and `.`, a letter or digit first", limit::NAME_BYTES_MAX);
         Problem::at(path).found(format!("the name `{name}`")).expected(expected)
     })
 }

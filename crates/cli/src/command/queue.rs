@@ -58,7 +58,8 @@ fn act_backup(backup: &Backup, session: &mut Session) -> anyhow::Result<Exit> {
         match &one {
             Workload::Queue(queue) => stores.extend(queue.store(session)),
             Workload::Stream(stream) => {
-                let problem = Problem::at("kind").found("a stream, which has no store").expected(format!("`{}`", Kind::Queue));
+                let problem =
+                    Problem::at("kind").found("a stream, which has no store").expected(format!("`{}`", Kind::Queue));
                 return Err(Problems(vec![stream.document.locate(problem)]).into());
             }
         }

@@ -50,9 +50,15 @@ pub(crate) fn act(arguments: &Reference, session: &Session) -> anyhow::Result<Ex
 /// All generated files, by their paths.
 fn files() -> anyhow::Result<BTreeMap<String, String>> {
     let schema = json_schema::stream();
-    let text = serde_json::to_string_pretty(&schema).context("print the schema")? + "\n";
+    let text = |schema: &serde_json::Value| {
+        anyhow::Ok(serde_json::to_string_pretty(schema).context("print the schema")? + "\n")
+    };
+    let queue = json_schema::queue();
     let mut files = BTreeMap::from([
-        ("schema/stream.json".to_owned(), text),
+        ("schema/stream.json".to_owned(), text(&schema)?),
+        ("schema/queue.json".to_owned(), text(&queue)?),
+        ("schema/openapi.json".to_owned(), text(&api::openapi())?),
+        ("docs/reference/queue.md".to_owned(), schema::queue(&queue)),
         ("docs/reference/cli.md".to_owned(), verbs::page()),
         ("docs/reference/metrics.md".to_owned(), page::metrics()),
     ]);

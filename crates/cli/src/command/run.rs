@@ -14,8 +14,8 @@ use stream::{LedgerFacts, Meters, Ordinal};
 
 use self::drive::Manner;
 use self::job::{Ended, Job, QueueWork, Work};
-use super::plan::{self, WorkloadFacts, WorkloadPlan};
 use super::Files;
+use super::plan::{self, WorkloadFacts, WorkloadPlan};
 use crate::documents::{self, Loaded, Workload};
 use crate::exit::{self, Exit, Usage};
 use crate::figures;
@@ -115,13 +115,7 @@ fn refuse_for_queues(arguments: &Run, loaded: &[Workload]) -> Result<(), Usage> 
 }
 
 /// What runs a plan.
-fn job(
-    one: &Workload,
-    plan: WorkloadPlan,
-    arguments: &Run,
-    meters: &Meters,
-    session: &Session,
-) -> anyhow::Result<Job> {
+fn job(one: &Workload, plan: WorkloadPlan, arguments: &Run, meters: &Meters, session: &Session) -> anyhow::Result<Job> {
     let (label, file) = (one.label(), one.document().file.clone());
     match (one, plan) {
         (Workload::Stream(one), WorkloadPlan::Stream(plan)) => {

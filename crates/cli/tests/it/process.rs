@@ -64,11 +64,7 @@ impl Place {
     pub(crate) fn started(&self, command: &mut Command) -> Process {
         let number = self.started.replace(self.started.get() + 1);
         let (out, err) = (self.path(&format!("{number}.out")), self.path(&format!("{number}.err")));
-        let child = command
-            .stdout(File::create(&out).unwrap())
-            .stderr(File::create(&err).unwrap())
-            .spawn()
-            .unwrap();
+        let child = command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).spawn().unwrap();
         Process { child, out, err, clock: self.clock.clone() }
     }
 

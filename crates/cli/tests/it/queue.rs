@@ -59,7 +59,8 @@ fn killed_under_load_every_acknowledged_job_ends_exactly_once() {
         let putting = thread::spawn(move || {
             let mut put = Vec::new();
             // Each with a key of its own, so that what the kill left unanswered may be put or not, and never twice.
-            while let Some(reply) = http.try_post("/v1/queues/default/jobs", &json!({"payload": number, "key": format!("k{number}")}))
+            while let Some(reply) =
+                http.try_post("/v1/queues/default/jobs", &json!({"payload": number, "key": format!("k{number}")}))
             {
                 put.push((reply.ok()["id"].as_str().unwrap().to_owned(), number));
                 number += 1;

@@ -50,23 +50,23 @@ pub(super) fn put(put: &Put, client: &Client, session: &Session) -> anyhow::Resu
         attempts: put.attempts,
         ..NewJob::default()
     };
-    let placed = put_once(&put.queue, &serde_json::to_value(&job)?, client, session)?;
+    let placed = put_once(&put.queue, &job, client, session)?;
     if let Some(wait) = put.wait {
         let job = wait_for(&placed.id, wait, client, session)?;
         show::job(&job, session)?;
         return Ok(outcome(&job));
     }
     match session.screen.output {
-        Output::Json => session.screen.json(
-            &json!({ "id": placed.id, "state": placed.state, "duplicate": placed.duplicate }),
-        )?,
+        Output::Json => {
+            session.screen.json(&json!({ "id": placed.id, "state": placed.state, "duplicate": placed.duplicate }))?
+        }
         Output::Text => session.screen.out(format!("{}\n", placed.id))?,
     }
     Ok(Exit::Done)
 }
 
 /// Puts a job, also when a reply is lost: its key makes it one.
-fn put_once(queue: &str, job: &Value, client: &Client, session: &Session) -> anyhow::Result<Placed> {
+fn put_once(queue: &str, job: &NewJob, client: &Client, session: &Session) -> anyhow::Result<Placed> {
     let mut backoff = Backoff::exponential(Duration::from_millis(200), Duration::from_secs(2));
     loop {
         match client.post(&format!("/v1/queues/{queue}/jobs"), job) {
@@ -146,7 +146,9 @@ pub(super) fn cancel(cancel: &Cancel, client: &Client, session: &Session) -> any
 pub(super) fn retry(retry: &Retry, client: &Client, session: &Session) -> anyhow::Result<Exit> {
     let Some(state) = retry.state else { return each(&retry.ids, "retry", client, session) };
     if !matches!(state, State::Failed | State::Cancelled) {
-        return Err(Usage(format!("jobs that are {} can't be retried: failed or cancelled ones can", state.as_str())).into());
+        return Err(
+            Usage(format!("jobs that are {} can't be retried: failed or cancelled ones can", state.as_str())).into()
+        );
     }
     let now = Moment::from(session.clock.now());
     let since = retry.since.map(|since| Moment::from_millis(now.millis() - millis(since)));

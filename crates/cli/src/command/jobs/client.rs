@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use document::{SecretKey, SecretRef};
 use reqwest::{Method, redirect};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -76,8 +77,8 @@ impl Client {
         self.ask(Method::GET, path, &[("wait", wait.to_string())], None, wait.get())
     }
 
-    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
-        self.ask(Method::POST, path, &[], Some(body), Duration::ZERO)
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.ask(Method::POST, path, &[], Some(serde_json::to_vec(body)?), Duration::ZERO)
     }
 
     fn ask<T: DeserializeOwned>(
@@ -85,7 +86,7 @@ impl Client {
         method: Method,
         path: &str,
         query: &[(&str, String)],
-        body: Option<&Value>,
+        body: Option<Vec<u8>>,
         wait: Duration,
     ) -> anyhow::Result<T> {
         let mut request = self.http.request(method, format!("{}{path}", self.base)).query(query).timeout(wait + ANSWER);
@@ -93,7 +94,7 @@ impl Client {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(serde_json::to_vec(body)?);
+            request = request.header("content-type", "application/json").body(body);
         }
         self.runtime.block_on(async {
             let asking = || format!("ask the server at {}", self.base);

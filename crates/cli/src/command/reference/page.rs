@@ -44,7 +44,8 @@ pub(super) fn metrics() -> String {
     text += "\n`headwater run --listen ADDRESS` serves:\n\n\
         - `/metrics`: the metrics below, in the OpenMetrics text format that Prometheus reads;\n\
         - `/healthz`: 200 while the process lives;\n\
-        - `/readyz`: 200 once the tasks of all streams have started, 503 before that and while draining.\n\n\
+        - `/readyz`: 200 once the tasks of all streams have started and all queues answer, 503 before that and while draining.\n\n\
+        A queue serves `/metrics` and the probes of its own at its own address.\n\n\
         Counters count from the start of the process.\n\n\
         | metric | type | labels | meaning |\n|---|---|---|---|\n";
     for (name, kind, labels, meaning) in METRICS {

@@ -41,6 +41,17 @@ pub(super) fn pages(schema: &Value) -> BTreeMap<String, String> {
     pages
 }
 
+/// The page of the queue: all of its fields.
+pub(super) fn queue(schema: &Value) -> String {
+    let definitions = Definitions(schema);
+    let spec = schema.pointer("/properties/spec").unwrap_or(&Value::Null);
+    let mut text = page::head("`Queue`");
+    // Writing into a string can't fail.
+    let _ = write!(text, "\n{}\n", description(definitions.resolve(spec)));
+    definitions.write_fields(&mut text, definitions.resolve(spec), &mut BTreeSet::new());
+    text
+}
+
 fn properties(shape: &Value) -> impl Iterator<Item = (&String, &Value)> {
     shape.get("properties").and_then(Value::as_object).into_iter().flatten()
 }

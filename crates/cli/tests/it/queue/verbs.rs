@@ -33,7 +33,8 @@ fn jobs_are_put_listed_shown_and_their_logs_read() {
     assert!(waited.contains("result   -7"), "{waited}");
     let list = done(&place, &http, &["list", "--state", "succeeded", "--queue", "default"]);
     assert_eq!(list.lines().count(), 2, "{list}");
-    let list: Value = serde_json::from_str(&done(&place, &http, &["list", "--type", "echo", "--output", "json"])).unwrap();
+    let list: Value =
+        serde_json::from_str(&done(&place, &http, &["list", "--type", "echo", "--output", "json"])).unwrap();
     assert_eq!(list[0]["id"], json!(id));
     assert_eq!(done(&place, &http, &["list", "--state", "failed"]), "no jobs\n");
     let keyed = ["put", "default", "1", "--key", "k"];
