@@ -175,8 +175,8 @@ fn tail(name: String) -> String {
 
 /// A token for the server's own workers. It lives as long as the process and is written nowhere.
 pub fn own_token() -> Result<String, Error> {
-    let mut bytes = [0; 32];
+    let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::StoreDown { why: format!("draw a token for the server's own workers: {error}") })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

@@ -1,6 +1,6 @@
 //! `headwater queue`: the store of a queue.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -67,11 +67,7 @@ fn act_backup(backup: &Backup, session: &mut Session) -> anyhow::Result<Exit> {
     let [from] = &stores[..] else {
         return Err(Usage(format!("{} has {} queues; one is expected", backup.file.display(), stores.len())).into());
     };
-    let to = backup.to.as_ref().map(|to| session.folder.join(to)).unwrap_or_else(|| {
-        let mut name = from.as_os_str().to_owned();
-        name.push(format!(".{}", utc_compact(session.clock.now().millis())));
-        PathBuf::from(name)
-    });
+    let to = backup.to.as_ref().map_or_else(|| beside(from, session), |to| session.folder.join(to));
     anyhow::ensure!(from.exists(), "there is no store at {}: the queue has not run", from.display());
     queue::copy(from, &to).with_context(|| format!("copy {}", from.display()))?;
     let size = to.metadata().map(|file| file.len()).context("look at the copy")?;
@@ -80,4 +76,11 @@ fn act_backup(backup: &Backup, session: &mut Session) -> anyhow::Result<Exit> {
         Output::Text => session.screen.out(format!("{} ({})\n", to.display(), bytes(size)))?,
     }
     Ok(Exit::Done)
+}
+
+/// A name for the copy that tells its time.
+fn beside(store: &Path, session: &Session) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(format!(".{}", utc_compact(session.clock.now().millis())));
+    PathBuf::from(name)
 }

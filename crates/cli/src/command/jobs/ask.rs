@@ -58,7 +58,7 @@ pub(super) fn put(put: &Put, client: &Client, session: &Session) -> anyhow::Resu
     }
     match session.screen.output {
         Output::Json => {
-            session.screen.json(&json!({ "id": placed.id, "state": placed.state, "duplicate": placed.duplicate }))?
+            session.screen.json(&json!({ "id": placed.id, "state": placed.state, "duplicate": placed.duplicate }))?;
         }
         Output::Text => session.screen.out(format!("{}\n", placed.id))?,
     }
@@ -219,7 +219,7 @@ pub(super) fn logs(logs: &Logs, client: &Client, session: &Session) -> anyhow::R
             match session.screen.output {
                 Output::Json => all.extend(page.items),
                 Output::Text => {
-                    let lines: String = page.items.iter().map(|line| format!("{}\n", line.line)).collect();
+                    let lines = page.items.iter().flat_map(|line| [line.line.as_str(), "\n"]).collect::<String>();
                     session.screen.out(lines)?;
                 }
             }

@@ -34,7 +34,7 @@ pub(super) fn serve(work: &QueueWork, until_idle: bool, screen: &Screen, runtime
     let served = runtime.block_on(async {
         work.meter.look(&store).await?;
         let listener = tokio::net::TcpListener::from_std(listener).context("listen on the runtime")?;
-        let pools = start(work, bound, own_token)?;
+        let pools = start(work, bound, own_token.as_deref())?;
         let api = queues::serving(&store, access);
         until_stopped(work, &store, listener, api, pools, until_idle).await
     });
@@ -43,7 +43,7 @@ pub(super) fn serve(work: &QueueWork, until_idle: bool, screen: &Screen, runtime
 }
 
 /// Starts the workers. They wait until the server answers.
-fn start(work: &QueueWork, bound: SocketAddr, token: Option<String>) -> anyhow::Result<Pools> {
+fn start(work: &QueueWork, bound: SocketAddr, token: Option<&str>) -> anyhow::Result<Pools> {
     let mut pools = Pools::new();
     if work.plan.pools.is_empty() {
         return Ok(pools);
@@ -51,7 +51,7 @@ fn start(work: &QueueWork, bound: SocketAddr, token: Option<String>) -> anyhow::
     let launcher: Arc<dyn launch::Launcher> = Arc::new(launch::Local::new().context("start the launcher")?);
     let server = format!("http://{}", reachable(bound));
     for pool in &work.plan.pools {
-        let worker = queue::worker(&work.plan, pool, &server, token.clone(), &work.world);
+        let worker = queue::worker(&work.plan, pool, &server, token.map(str::to_owned), &work.world);
         let (launcher, asked, name) = (Arc::clone(&launcher), work.level.subscribe(), pool.name.clone());
         pools.spawn(async move { (name, worker.work(launcher, asked).await) });
     }

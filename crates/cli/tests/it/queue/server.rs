@@ -21,7 +21,7 @@ impl Place {
 
     /// A document around a spec.
     pub(super) fn document(spec: &str) -> String {
-        let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+        let spec: String = spec.lines().flat_map(|line| ["  ", line, "\n"]).collect();
         format!("apiVersion: headwater.dev/v1alpha1\nkind: Queue\nmetadata: {{name: q}}\nspec:\n{spec}")
     }
 

@@ -56,7 +56,8 @@ fn jobs_are_cancelled_and_put_back_alone_and_in_bulk() {
     let ids: Vec<String> = (0..3).map(|number| http.put(&json!(number))).collect();
     let all: Vec<&str> = ids.iter().map(String::as_str).collect();
     let cancelled = done(&place, &http, &[&["cancel"], &all[..]].concat());
-    assert_eq!(cancelled, ids.iter().map(|id| format!("{id} cancelled\n")).collect::<String>());
+    let expected: String = ids.iter().flat_map(|id| [id, " cancelled\n"]).collect();
+    assert_eq!(cancelled, expected);
     assert_eq!(done(&place, &http, &["retry", all[0]]), format!("{} ready\n", ids[0]));
     assert_eq!(done(&place, &http, &["retry", "--state", "cancelled", "--since", "1h"]), "2 jobs put back\n");
     assert_eq!(done(&place, &http, &["retry", "--state", "failed", "--output", "json"]).trim(), "{\n  \"count\": 0\n}");
