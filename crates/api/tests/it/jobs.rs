@@ -208,6 +208,7 @@ async fn metrics_are_counted() {
     let nack = json!({"token": lease[0]["token"], "error": {"message": "no"}, "retry": false}).to_string();
     assert_eq!(server.post(&format!("/v1/jobs/{id}/nack"), &nack).await.json()["state"], "failed");
     server.api.note_sweep(&queue::Swept { lost: 3, ..queue::Swept::default() });
+    server.api.note_groups(2, 5);
     let text = server.get("/metrics").await.body;
     for line in [
         r#"headwater_queue_jobs{queue="default",state="ready"} 1"#,
@@ -215,6 +216,8 @@ async fn metrics_are_counted() {
         r#"headwater_queue_leases_total{queue="default"} 1"#,
         r#"headwater_queue_finishes_total{state="failed",reason="error"} 1"#,
         "headwater_queue_workers_lost_total 3",
+        "headwater_queue_commits_total 2",
+        "headwater_queue_committed_requests_total 5",
         r#"headwater_http_request_seconds_count{method="POST",route="/v1/jobs/{id}/nack",status="200"} 1"#,
         "headwater_http_waiting 0",
     ] {
