@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -42,7 +43,7 @@ pub struct Clock(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     System(Instant),
-    Manual { start: Timestamp, elapsed: Arc<Mutex<Duration>> },
+    Manual { start: Arc<AtomicI64>, elapsed: Arc<Mutex<Duration>> },
 }
 
 impl Clock {
@@ -54,7 +55,7 @@ impl Clock {
 
     /// A clock that stands at `start` until it is advanced. Clones share it.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Kind::Manual { start, elapsed: Arc::default() })
+        Self(Kind::Manual { start: Arc::new(AtomicI64::new(start.0)), elapsed: Arc::default() })
     }
 
     /// The moment by the calendar. It may jump; measure with [`Clock::elapsed`].
@@ -63,7 +64,7 @@ impl Clock {
         match &self.0 {
             Kind::System(_) => Timestamp::from_system(SystemTime::now()),
             Kind::Manual { start, .. } => {
-                Timestamp(start.0 + i64::try_from(self.elapsed().as_micros()).unwrap_or(i64::MAX))
+                Timestamp(start.load(Ordering::Relaxed) + i64::try_from(self.elapsed().as_micros()).unwrap_or(i64::MAX))
             }
         }
     }
@@ -80,6 +81,14 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         if let Kind::Manual { elapsed, .. } = &self.0 {
             *elapsed.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        }
+    }
+
+    /// Moves a manual clock's calendar, as somebody who sets a machine's clock does: [`Clock::elapsed`] hears nothing of
+    /// it. The machine's clock does not listen.
+    pub fn jump(&self, micros: i64) {
+        if let Kind::Manual { start, .. } = &self.0 {
+            start.fetch_add(micros, Ordering::Relaxed);
         }
     }
 

@@ -15,6 +15,7 @@ pub(super) const RULES: &[Rule] = &[
     ("a_lost_job_comes_back_within_a_second_of_its_lease", comes_back),
     ("a_server_that_was_down_loses_no_lease", down),
     ("a_server_that_stood_still_loses_no_lease", stood_still),
+    ("a_clock_that_is_set_ends_no_lease_and_fires_nothing_twice", clock_set),
     ("an_ended_job_is_forgotten_with_its_retention", retention),
     ("a_sweep_says_when_to_sweep_next", next),
     ("what_is_acknowledged_outlives_a_crash", acknowledged),
@@ -105,6 +106,29 @@ fn stood_still(scene: &mut Scene) {
     scene.beat(id, &lease.token).expect("held");
     scene.pass(61);
     assert_eq!(scene.state(id), State::Ready);
+}
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+fn clock_set(scene: &mut Scene) {
+    let spec = serde_json::from_str(r#"{"every": "10m", "queue": "q", "job": {"type": "tick"}}"#).expect("a schedule");
+    let id = scene.put(r#"{"timeout": "30m"}"#);
+    let lease = scene.lease_one();
+    scene.change(Change::PutSchedule("s".to_owned(), Box::new(spec))).expect("put the schedule");
+    for jump in [HOUR_MICROS, -HOUR_MICROS, -HOUR_MICROS, HOUR_MICROS] {
+        scene.clock.jump(jump);
+        scene.pass(10);
+        assert_eq!(scene.state(id), State::Running);
+        scene.beat(id, &lease.token).expect("held");
+        scene.put("{}");
+    }
+    scene.pass(30);
+    let query = crate::JobQuery { kind: Some("tick".to_owned()), limit: 99, ..crate::JobQuery::default() };
+    let ticks = scene.view().list(query).wait().expect("list").items.len();
+    assert_eq!(ticks, 1, "the hour that was jumped over is caught up with once, and not again");
+    scene.pass(31);
+    assert_eq!(scene.state(id), State::Ready, "a lease ends by the time that went by");
+    scene.counts_are_right();
 }
 
 fn retention(scene: &mut Scene) {

@@ -60,7 +60,7 @@ pub struct SqliteOptions {
     pub clock: Clock,
     /// Threads that read. Default 2.
     pub readers: usize,
-    /// The memory for pages of one connection, in KiB. Default 16 MiB.
+    /// The memory for the writer's pages, in KiB; each reader has a quarter of it. Default 16 MiB.
     pub cache_kib: u32,
 }
 
@@ -160,7 +160,7 @@ impl Sqlite {
         let (reads, reads_in) = channel::<Read>();
         let reads_in = Arc::new(Mutex::new(reads_in));
         for _ in 0..options.readers.max(1) {
-            let connection = connect(path, options.cache_kib).map_err(refused)?;
+            let connection = connect(path, options.cache_kib / 4).map_err(refused)?;
             connection.pragma_update(None, "query_only", true).map_err(|error| down(&error))?;
             let reads_in = Arc::clone(&reads_in);
             threads.push(thread("queue-read", move || each(&reads_in, |read| read(&connection)))?);

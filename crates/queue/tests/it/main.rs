@@ -2,4 +2,6 @@
 
 // Under `cfg(test)`, so that helpers may unwrap as tests do.
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod store;

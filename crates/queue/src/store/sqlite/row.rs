@@ -98,8 +98,12 @@ pub(super) struct Row {
 }
 
 /// The columns that [`Row::read`] reads, in its order.
-pub(super) const COLUMNS: &str = "serial, tail, queue, lane, state, reason, due, priority, attempt, attempts, pending, \
-    on_fail, slot, cancel, alone, created, started, ended, keep, lease, events, key";
+macro_rules! columns {
+    () => {
+        "serial, tail, queue, lane, state, reason, due, priority, attempt, attempts, pending, on_fail, slot, cancel, \
+         alone, created, started, ended, keep, lease, events, key"
+    };
+}
 
 impl Row {
     pub(super) fn read(sql: &Sql<'_>) -> rusqlite::Result<Self> {
@@ -130,8 +134,8 @@ impl Row {
     }
 
     pub(super) fn load(connection: &Connection, serial: i64) -> rusqlite::Result<Option<Self>> {
-        let sql = format!("SELECT {COLUMNS} FROM job WHERE serial = ?1");
-        connection.prepare_cached(&sql)?.query_row([serial], Self::read).optional()
+        let sql = concat!("SELECT ", columns!(), " FROM job WHERE serial = ?1");
+        connection.prepare_cached(sql)?.query_row([serial], Self::read).optional()
     }
 
     pub(super) fn find(connection: &Connection, id: JobId) -> rusqlite::Result<Option<Self>> {
@@ -140,11 +144,12 @@ impl Row {
     }
 
     pub(super) fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = format!(
-            "INSERT INTO job ({COLUMNS}) VALUES \
-             (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)"
+        let sql = concat!(
+            "INSERT INTO job (",
+            columns!(),
+            ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)"
         );
-        connection.prepare_cached(&sql)?.execute(params![
+        connection.prepare_cached(sql)?.execute(params![
             self.serial,
             self.tail,
             self.queue,
