@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use queue::{BULK_JOBS_MAX, JobId, Json, NewJob, Placed, Put, Reason, Scope, State as JobState};
+use queue::{BULK_JOBS_MAX, JobId, Json, NAME_BYTES_MAX, NewJob, Placed, Put, Reason, Scope, State as JobState};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
@@ -86,7 +86,9 @@ async fn put(
     query.only(&[])?;
     caller.need(SCOPES, &queue)?;
     if job.traceparent.is_none() {
-        job.traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        // What some proxy added that is no trace must not cost the job.
+        let trace = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        job.traceparent = trace.filter(|trace| (1..=NAME_BYTES_MAX).contains(&trace.len())).map(str::to_owned);
     }
     check(&job)?;
     let placed = one(&api, &queue, job).await?;

@@ -25,11 +25,8 @@ async fn a_client_whose_headers_do_not_come_is_cut_off() {
     let mut silent = server.write(b"").await;
     let mut slow = server.write(b"POST /v1/leases HTTP/1.1\r\nHost: localhost\r\n").await;
     let drip = async {
-        loop {
+        while slow.write_all(b"X").await.is_ok() {
             sleep(Duration::from_millis(20)).await;
-            if slow.write_all(b"X").await.is_err() {
-                break;
-            }
         }
     };
     timeout(SOON, drip).await.expect("cut off while it writes");
