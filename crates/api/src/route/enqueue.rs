@@ -147,7 +147,7 @@ async fn bulk(
     caller.need(SCOPES, &queue)?;
     if texts.len() > BULK_JOBS_MAX {
         let detail = format!("{} jobs; at most {BULK_JOBS_MAX} are taken", texts.len());
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+        return Err(Problem::invalid("", detail));
     }
     let (mut jobs, mut places, mut items) = (Vec::with_capacity(texts.len()), Vec::new(), Vec::new());
     for (index, text) in texts.into_iter().enumerate() {

@@ -112,7 +112,7 @@ async fn many_jobs_have_a_result_each() {
     assert_eq!(server.get("/v1/queues/default/stats").await.json()[0]["jobs"], 2);
     let many = format!("[{}]", vec!["{}"; 10_001].join(","));
     let refused = server.post(path, &many).await;
-    assert_eq!((refused.status, refused.code().as_str()), (413, "too_large"));
+    assert_eq!((refused.status, refused.code().as_str()), (422, "invalid"));
     assert_eq!(server.post(path, "[]").await.body, "[]");
     server.stop().await;
 }
