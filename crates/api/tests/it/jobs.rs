@@ -137,6 +137,17 @@ async fn a_full_queue_and_a_store_that_is_down_say_when_to_come_again() {
 }
 
 #[tokio::test]
+async fn a_bug_ends_its_own_request_only() {
+    let server = Server::start().await;
+    server.put("1").await;
+    server.store.is_broken.store(true, Ordering::SeqCst);
+    let broken = server.get("/v1/queues/default/stats").await;
+    assert_eq!((broken.status, broken.code().as_str()), (500, "internal"));
+    assert_eq!(server.get("/v1/jobs").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_waits_for_a_job_hears_of_its_end() {
     let server = Server::start().await;
     let id = server.put("1").await;
