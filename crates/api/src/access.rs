@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use document::Secret;
-use queue::Scope;
+use document::{Secret, Secrets};
+use queue::{AuthSpec, Scope};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Error;
@@ -45,16 +45,37 @@ impl Access {
     /// Only who shows one of these tokens.
     pub fn tokens(grants: Vec<Grant>) -> Result<Self, Error> {
         for (at, grant) in grants.iter().enumerate() {
-            let found = if grant.token.expose().len() < TOKEN_BYTES_MIN {
-                "short".to_owned()
-            } else if let Some(other) = grants[..at].iter().find(|other| other.token.expose() == grant.token.expose()) {
-                format!("also that of `{}`", other.holder)
-            } else {
-                continue;
-            };
-            return Err(Error::WeakToken { holder: grant.holder.clone(), found });
+            if let Some(found) = weakness(grant, &grants[..at]) {
+                return Err(Error::WeakToken { holder: grant.holder.clone(), found });
+            }
         }
         Ok(Self(Some(grants.into_iter().map(Arc::new).collect())))
+    }
+
+    /// As a document's `auth` says, or open where it says nothing. Returns all problems.
+    pub fn of(auth: Option<&AuthSpec>, secrets: &Secrets) -> Result<Self, Vec<document::Problem>> {
+        let Some(auth) = auth else { return Ok(Self::open()) };
+        let (mut grants, mut problems): (Vec<Grant>, Vec<document::Problem>) = (Vec::new(), Vec::new());
+        for (holder, spec) in &auth.tokens {
+            let path = format!("spec.auth.tokens.{holder}.value");
+            let grant = secrets.resolve(&spec.value, &path).map(|token| Grant {
+                holder: holder.clone(),
+                token,
+                scopes: spec.scopes.clone(),
+                queues: spec.queues.clone(),
+            });
+            match grant.map(|grant| (weakness(&grant, &grants), grant)) {
+                Ok((None, grant)) => grants.push(grant),
+                Ok((Some(found), _)) => problems.push(
+                    document::Problem::at(path)
+                        .found(format!("a token that is {found}"))
+                        .expected(format!("a token of its own, of at least {TOKEN_BYTES_MIN} characters"))
+                        .hint("make one with `openssl rand -hex 32`"),
+                ),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() { Ok(Self(Some(grants.into_iter().map(Arc::new).collect()))) } else { Err(problems) }
     }
 
     /// Whether this may guard what is listened on at `address`.
@@ -83,6 +104,16 @@ impl Access {
         }
         found.map(|grant| Caller(Some(grant))).ok_or_else(|| unauthorized("the token is not known"))
     }
+}
+
+/// What is wrong with a token beside others.
+fn weakness(grant: &Grant, others: &[Grant]) -> Option<String> {
+    let token = grant.token.expose();
+    if token.len() < TOKEN_BYTES_MIN {
+        return Some("short".to_owned());
+    }
+    let other = others.iter().find(|other| other.token.expose() == token)?;
+    Some(format!("also that of `{}`", other.holder))
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -238,6 +269,26 @@ mod tests {
         for host in ["", "?", "null", "example.com", "127.0.0.1.example.com", "10.0.0.1:5000", "localhost.evil.com"] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_document_says_who() {
+        let token =
+            |key: &str| serde_json::json!({"value": {"secret": {"name": "api", "key": key}}, "scopes": ["read"]});
+        let auth = serde_json::json!({"tokens": {"a": token("a"), "b": token("b"), "c": token("c"), "d": token("d")}});
+        let auth: AuthSpec = serde_json::from_value(auth).unwrap();
+        let variable = |key: &str, value: &str| (format!("HEADWATER_SECRET_API_{key}"), value.to_owned());
+        let long = "0123456789abcdef";
+        let secrets = Secrets::new([variable("A", long), variable("B", "short"), variable("C", long)]);
+        let problems = Access::of(Some(&auth), &secrets).unwrap_err();
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (told, word) in told.iter().zip(["short", "`a`", "HEADWATER_SECRET_API_D"]) {
+            assert!(told.contains(word) && !told.contains(long), "{told}");
+        }
+        let auth: AuthSpec = serde_json::from_value(serde_json::json!({"tokens": {"a": token("a")}})).unwrap();
+        assert!(Access::of(Some(&auth), &secrets).unwrap().0.is_some());
+        assert!(Access::of(None, &secrets).unwrap().0.is_none());
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub const PAGE_ITEMS_MAX: usize = 1000;
 pub const PAGE_JOBS: usize = 100;
 /// Jobs in the reply to `GET /jobs`, the newest, since it shows each with its payload.
 pub const LECTURE_JOBS_MAX: usize = 100;
+/// Bytes of payloads and results in the reply to `GET /jobs`, give or take one job: older jobs are left out.
+pub const LECTURE_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a queue's, a schedule's or a worker's name in a path.
 pub const PATH_NAME_BYTES_MAX: usize = 128;
 /// The time for the store to answer whether it is ready.

@@ -1,5 +1,6 @@
 //! What is counted, for `/metrics`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,13 +51,15 @@ pub(crate) struct Meter {
     /// Held while it is filled and written, so that two readers don't mix.
     registry: Mutex<Registry>,
     jobs: Family<StateLabels, Gauge>,
-    oldest: Family<StateLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    oldest: Family<StateLabels, Gauge<f64, AtomicU64>>,
     waiting: Gauge,
     leases: Family<QueueLabels, Counter>,
     finishes: Family<FinishLabels, Counter>,
     lost: Counter,
     timeouts: Counter,
     fired: Counter,
+    commits: Counter,
+    committed: Counter,
     requests: Family<RequestLabels, Histogram>,
 }
 
@@ -81,11 +84,15 @@ impl Default for Meter {
         registry.register("queue_timeouts", "Attempts that took longer than they may", timeouts.clone());
         let fired = Counter::default();
         registry.register("queue_schedules_fired", "Jobs that schedules put", fired.clone());
+        let commits = Counter::default();
+        registry.register("queue_commits", "Transactions of the store", commits.clone());
+        let committed = Counter::default();
+        registry.register("queue_committed_requests", "Requests that its transactions held", committed.clone());
         let requests = Family::new_with_constructor(latency as fn() -> Histogram);
         let help = "How long replies took that did not wait for a job";
         registry.register_with_unit("http_request", help, Unit::Seconds, requests.clone());
         let registry = Mutex::new(registry);
-        Self { registry, jobs, oldest, waiting, leases, finishes, lost, timeouts, fired, requests }
+        Self { registry, jobs, oldest, waiting, leases, finishes, lost, timeouts, fired, commits, committed, requests }
     }
 }
 
@@ -109,6 +116,11 @@ impl Meter {
         self.lost.inc_by(swept.lost as u64);
         self.timeouts.inc_by(swept.timeouts as u64);
         self.fired.inc_by(swept.fired as u64);
+    }
+
+    pub(crate) fn groups(&self, transactions: u64, requests: u64) {
+        self.commits.inner().fetch_max(transactions, Ordering::Relaxed);
+        self.committed.inner().fetch_max(requests, Ordering::Relaxed);
     }
 
     /// All of it, as `OpenMetrics` text.

@@ -64,6 +64,11 @@ impl Api {
         self.meter.swept(swept);
     }
 
+    /// Notes how many transactions a store has made, and how many requests they held, for `/metrics`.
+    pub fn note_groups(&self, transactions: u64, requests: u64) {
+        self.meter.groups(transactions, requests);
+    }
+
     /// Ends what waits, with what there is. [`serve`](crate::serve) does so when it is stopped.
     pub(crate) fn stop(&self) {
         self.stopping.send_replace(true);

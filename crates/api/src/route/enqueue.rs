@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use queue::{BULK_JOBS_MAX, JobId, Json, NewJob, Placed, Put, Reason, Scope, State as JobState};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use queue::{BULK_JOBS_MAX, JobId, Json, NAME_BYTES_MAX, NewJob, Placed, Put, Reason, Scope, State as JobState};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::access::Caller;
@@ -28,7 +28,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .summary("Puts up to 10,000 jobs, each taken or refused by itself.")
             .scopes(SCOPES)
             .query::<bool>("atomic", "Whether one that is refused refuses all. Default false.")
-            .body::<Vec<PutJob>>()
+            .body::<BulkItems>()
             .reply::<Vec<Item<Enqueued>>>(200, "What came of each job, in their order."),
     ]
 }
@@ -47,6 +47,21 @@ impl JsonSchema for PutJob {
             properties.remove("queue");
         }
         schema
+    }
+}
+
+/// Jobs as their schema has them: one that is wrong is refused by itself, so a list that holds it is right.
+struct BulkItems;
+
+impl JsonSchema for BulkItems {
+    fn schema_name() -> Cow<'static, str> {
+        "BulkItems".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let job = generator.subschema_for::<PutJob>();
+        let other = json_schema!({ "description": "Anything else is refused by itself." });
+        json_schema!({ "type": "array", "maxItems": BULK_JOBS_MAX, "items": { "anyOf": [job, other] } })
     }
 }
 
@@ -86,7 +101,9 @@ async fn put(
     query.only(&[])?;
     caller.need(SCOPES, &queue)?;
     if job.traceparent.is_none() {
-        job.traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        // What some proxy added that is no trace must not cost the job.
+        let trace = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        job.traceparent = trace.filter(|trace| (1..=NAME_BYTES_MAX).contains(&trace.len())).map(str::to_owned);
     }
     check(&job)?;
     let placed = one(&api, &queue, job).await?;
@@ -130,7 +147,7 @@ async fn bulk(
     caller.need(SCOPES, &queue)?;
     if texts.len() > BULK_JOBS_MAX {
         let detail = format!("{} jobs; at most {BULK_JOBS_MAX} are taken", texts.len());
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+        return Err(Problem::invalid("", detail));
     }
     let (mut jobs, mut places, mut items) = (Vec::with_capacity(texts.len()), Vec::new(), Vec::new());
     for (index, text) in texts.into_iter().enumerate() {

@@ -1,6 +1,9 @@
+use std::sync::OnceLock;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use queue::Scope;
 use tokio::time::timeout;
 
@@ -49,7 +52,9 @@ async fn ready(State(api): State<Api>) -> Reply {
 }
 
 async fn document() -> Response {
-    body::ok(&openapi())
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let text = TEXT.get_or_init(|| serde_json::to_vec(&openapi()).unwrap_or_default().into());
+    ([(header::CONTENT_TYPE, body::JSON)], text.clone()).into_response()
 }
 
 async fn metrics(State(api): State<Api>, caller: Caller) -> Reply {

@@ -64,12 +64,18 @@ async fn list(State(api): State<Api>, caller: Caller, query: Query) -> Reply {
     caller.need(READ, QUEUE)?;
     let queues = vec![QUEUE.to_owned()];
     let page = api.view.list(JobQuery { queues, limit: limit::LECTURE_JOBS_MAX, ..JobQuery::default() }).await?;
-    // A list leaves payloads out.
-    let pending: Vec<_> = page.items.iter().map(|job| api.view.get(job.id)).collect();
-    let mut jobs = BTreeMap::new();
-    for job in pending {
-        match job.await {
-            Ok(job) => drop(jobs.insert(job.id.to_string(), whole(&job))),
+    let (mut jobs, mut bytes) = (BTreeMap::new(), 0);
+    for job in page.items {
+        if bytes > limit::LECTURE_BYTES_MAX {
+            break;
+        }
+        // A list leaves payloads and results out.
+        match api.view.get(job.id).await {
+            Ok(job) => {
+                let texts = [&job.payload, &job.result].into_iter().flatten();
+                bytes += texts.map(|text| text.as_str().len()).sum::<usize>();
+                jobs.insert(job.id.to_string(), whole(&job));
+            }
             // Forgotten since.
             Err(queue::Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),

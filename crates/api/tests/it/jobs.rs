@@ -112,7 +112,7 @@ async fn many_jobs_have_a_result_each() {
     assert_eq!(server.get("/v1/queues/default/stats").await.json()[0]["jobs"], 2);
     let many = format!("[{}]", vec!["{}"; 10_001].join(","));
     let refused = server.post(path, &many).await;
-    assert_eq!((refused.status, refused.code().as_str()), (413, "too_large"));
+    assert_eq!((refused.status, refused.code().as_str()), (422, "invalid"));
     assert_eq!(server.post(path, "[]").await.body, "[]");
     server.stop().await;
 }
@@ -133,6 +133,17 @@ async fn a_full_queue_and_a_store_that_is_down_say_when_to_come_again() {
         assert!(down.head.contains("retry-after: 1"), "{down:?}");
     }
     assert_eq!(server.get("/healthz").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_bug_ends_its_own_request_only() {
+    let server = Server::start().await;
+    server.put("1").await;
+    server.store.is_broken.store(true, Ordering::SeqCst);
+    let broken = server.get("/v1/queues/default/stats").await;
+    assert_eq!((broken.status, broken.code().as_str()), (500, "internal"));
+    assert_eq!(server.get("/v1/jobs").await.status, 200);
     server.stop().await;
 }
 
@@ -208,6 +219,7 @@ async fn metrics_are_counted() {
     let nack = json!({"token": lease[0]["token"], "error": {"message": "no"}, "retry": false}).to_string();
     assert_eq!(server.post(&format!("/v1/jobs/{id}/nack"), &nack).await.json()["state"], "failed");
     server.api.note_sweep(&queue::Swept { lost: 3, ..queue::Swept::default() });
+    server.api.note_groups(2, 5);
     let text = server.get("/metrics").await.body;
     for line in [
         r#"headwater_queue_jobs{queue="default",state="ready"} 1"#,
@@ -215,6 +227,8 @@ async fn metrics_are_counted() {
         r#"headwater_queue_leases_total{queue="default"} 1"#,
         r#"headwater_queue_finishes_total{state="failed",reason="error"} 1"#,
         "headwater_queue_workers_lost_total 3",
+        "headwater_queue_commits_total 2",
+        "headwater_queue_committed_requests_total 5",
         r#"headwater_http_request_seconds_count{method="POST",route="/v1/jobs/{id}/nack",status="200"} 1"#,
         "headwater_http_waiting 0",
     ] {

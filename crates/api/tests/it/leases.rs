@@ -17,12 +17,12 @@ async fn a_batch_is_finished_and_the_next_leased() {
     }
     let leases = server.post("/v1/leases", r#"{"queues": ["default"], "worker": "w", "n": 3}"#).await.json();
     let of = |at: usize| (leases[at]["id"].clone(), leases[at]["token"].clone());
-    let ((a, x), (b, y), (c, z)) = (of(0), of(1), of(2));
+    let ((first, one), (second, two), (third, three)) = (of(0), of(1), of(2));
     let body = json!({
         "outcomes": [
-            {"id": a, "token": x, "ack": {"result": {"big": 1}}},
-            {"id": b, "token": "wrong", "ack": {}},
-            {"id": c, "token": z, "nack": {"reason": "expired"}},
+            {"id": first, "token": one, "ack": {"result": {"big": 1}}},
+            {"id": second, "token": "wrong", "ack": {}},
+            {"id": third, "token": three, "nack": {"reason": "expired"}},
         ],
         "lease": {"queues": ["default"], "worker": "w"},
     });
@@ -30,15 +30,15 @@ async fn a_batch_is_finished_and_the_next_leased() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let answer = answer.json();
     let outcomes = &answer["outcomes"];
-    assert_eq!((&outcomes[0]["state"], &outcomes[0]["id"]), (&json!("succeeded"), &a));
-    assert_eq!((&outcomes[1]["error"]["code"], &outcomes[1]["id"]), (&json!("lease_lost"), &b));
+    assert_eq!((&outcomes[0]["state"], &outcomes[0]["id"]), (&json!("succeeded"), &first));
+    assert_eq!((&outcomes[1]["error"]["code"], &outcomes[1]["id"]), (&json!("lease_lost"), &second));
     assert_eq!((&outcomes[2]["error"]["field"], &outcomes[2]["error"]["index"]), (&json!("reason"), &json!(2)));
     assert_eq!(answer["leases"][0]["payload"], 3);
-    let beats = json!([{"id": b, "token": y, "progress": 0.5}, {"id": a, "token": x}]).to_string();
+    let beats = json!([{"id": second, "token": two, "progress": 0.5}, {"id": first, "token": one}]).to_string();
     let pulses = server.post("/v1/leases/heartbeat", &beats).await.json();
-    assert_eq!((&pulses[0]["id"], &pulses[0]["cancel"]), (&b, &json!(false)));
-    assert_eq!((&pulses[1]["id"], &pulses[1]["error"]["code"]), (&a, &json!("lease_lost")));
-    let bad = json!({"outcomes": [{"id": a, "token": x, "ack": {}, "nack": {}}]}).to_string();
+    assert_eq!((&pulses[0]["id"], &pulses[0]["cancel"]), (&second, &json!(false)));
+    assert_eq!((&pulses[1]["id"], &pulses[1]["error"]["code"]), (&first, &json!("lease_lost")));
+    let bad = json!({"outcomes": [{"id": first, "token": one, "ack": {}, "nack": {}}]}).to_string();
     let bad = server.post("/v1/leases/finish", &bad).await;
     assert_eq!((bad.status, &bad.json()["field"]), (422, &json!("outcomes[0]")));
     server.stop().await;

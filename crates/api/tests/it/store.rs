@@ -20,6 +20,8 @@ pub(crate) struct Memory {
     serial: AtomicU64,
     /// Whether every request is told that the store is down.
     pub(crate) is_down: AtomicBool,
+    /// Whether counting panics.
+    pub(crate) is_broken: AtomicBool,
     /// Whether the queue is full.
     pub(crate) is_full: AtomicBool,
     /// Milliseconds until a reply to a lease comes.
@@ -295,6 +297,7 @@ impl View for Memory {
     }
 
     fn stats(&self, queue: Option<String>) -> Pending<Vec<Stats>> {
+        assert!(!self.is_broken.load(Ordering::SeqCst), "told to be broken");
         let stats = self.jobs().map(|jobs| {
             let mut counts: BTreeMap<(String, State), u64> = BTreeMap::new();
             for entry in jobs.values().filter(|entry| queue.as_ref().is_none_or(|queue| *queue == entry.job.queue)) {
