@@ -76,11 +76,11 @@ fn ended(meter: &Meter, queue: &str) -> u64 {
 }
 
 fn aligned(tally: &Tally, rate: f64, screen: &Screen) -> String {
-    let failed = format!("{:>9} failed", count(tally.failed));
+    let failed = format!("{:>5} failed", count(tally.failed));
     let failed = if tally.failed > 0 { screen.paint("33", &failed) } else { failed };
     let waiting = if tally.waiting > 0 { format!("  {} waiting", count(tally.waiting)) } else { String::new() };
     format!(
-        "{:>9} ready  {:>5} running  {:>11} succeeded {failed}  {:>7} jobs/s{waiting}",
+        "{:>7} ready {:>4} running {:>9} succeeded {failed} {:>6}/s{waiting}",
         count(tally.ready),
         count(tally.running),
         count(tally.succeeded),

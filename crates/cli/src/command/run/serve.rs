@@ -68,13 +68,15 @@ async fn until_stopped(
 ) -> anyhow::Result<Served> {
     let (end, ended) = oneshot::channel::<()>();
     let stopped = async move { drop(ended.await) };
-    let mut server = tokio::spawn(api::serve(listener, api.clone(), stopped));
+    // In a set of its own, since that ends it when it is dropped.
+    let mut server = JoinSet::new();
+    server.spawn(api::serve(listener, api.clone(), stopped));
     work.is_ready.send_replace(true);
     let worked = tokio::select! {
         error = queue::sweep(store, |swept| api.note_sweep(swept)) => return Err(error.into()),
         never = work.meter.watch(store) => match never {},
         never = idle(&work.meter, &work.level), if until_idle => match never {},
-        early = &mut server => {
+        Some(early) = server.join_next() => {
             early.context("run the server")??;
             anyhow::bail!("the server ended, and nobody had asked it to");
         }
@@ -82,7 +84,9 @@ async fn until_stopped(
     };
     // Only now, since the workers had their results to tell.
     drop(end);
-    server.await.context("run the server")??;
+    while let Some(ended) = server.join_next().await {
+        ended.context("run the server")??;
+    }
     work.meter.look(store).await?;
     Ok(Served { worked })
 }
