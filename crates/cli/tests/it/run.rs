@@ -106,7 +106,7 @@ fn a_drain_that_takes_too_long_ends_and_so_does_a_second_signal() {
         started.says("draining");
         (1..signals).for_each(|_| started.signal("TERM"));
         let line = started.says(words);
-        assert!(line.contains("is read again at the next start"), "{line}");
+        assert!(line.contains("is taken up again at the next start"), "{line}");
         assert_eq!(started.end_unread(), Some(code), "{signals}");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use stdx::Level;
 use stream::{Report, Snapshot};
 
 use super::job::{Ended, Outcome, QueueWork, StreamWork, Work};
@@ -34,9 +35,9 @@ fn report(ended: &Ended) -> Option<&Report> {
 
 fn queue_text(ended: &Ended, work: &QueueWork, screen: &Screen) -> String {
     let how = match &ended.result {
-        Some(Ok(_)) => "drained",
+        Some(Ok(_)) if *work.level.borrow() < Level::Halt => "drained",
         Some(Err(_)) => "failed",
-        None => "stopped",
+        Some(Ok(_)) | None => "stopped",
     };
     let mut text = format!("{}: {how} after {}\n", screen.paint("1", &ended.label), duration(ended.took));
     let tallies = work.meter.snapshot();
