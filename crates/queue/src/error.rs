@@ -112,10 +112,12 @@ pub enum Error {
         why: String,
     },
     /// Somebody else has the store open.
-    #[error("the store at {path} is in use; stop the other process, or give this one another path")]
+    #[error("the store at {path} is in use by {holder}; stop it, or give this one another path")]
     Held {
         /// Where it is.
         path: String,
+        /// Who has it, as far as it is known.
+        holder: String,
     },
 }
 

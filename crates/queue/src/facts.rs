@@ -1,8 +1,6 @@
 //! How the world is: looked at before the plan, and replayable from a file.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,9 +11,6 @@ use crate::moment::Moment;
 use crate::plan::environment;
 use crate::spec::WorkerSpec;
 use crate::store::sqlite;
-
-/// Bytes of a lock file that are read: it holds who holds it.
-const HOLDER_BYTES_MAX: u64 = 200;
 
 /// How the world is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,21 +75,7 @@ pub fn facts(service: &Service, world: &World) -> Facts {
 }
 
 fn look(path: &Path) -> StoreFacts {
-    StoreFacts { bytes: path.metadata().ok().map(|file| file.len()), holder: holder(path) }
-}
-
-/// Who has the store open. Looking takes the lock for a moment, so a server that starts in it may find it held.
-fn holder(path: &Path) -> Option<String> {
-    let file = File::open(sqlite::lock_path(path)).ok()?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let read = file.take(HOLDER_BYTES_MAX).read_to_string(&mut text);
-            let known = read.is_ok() && !text.trim().is_empty();
-            Some(if known { text.trim().to_owned() } else { "another process".to_owned() })
-        }
-        _ => None,
-    }
+    StoreFacts { bytes: path.metadata().ok().map(|file| file.len()), holder: sqlite::holder(path) }
 }
 
 fn program(worker: &WorkerSpec, world: &World) -> ProgramFacts {

@@ -117,7 +117,8 @@ fn a_store_that_is_held_is_refused_with_its_holder() {
     let (mut server, _) = place.serve();
     let mut other = place.start(&["run", "queue.yaml"]);
     assert_eq!(other.code(), 1);
-    assert!(other.err().contains("jobs.db is in use"), "{}", other.err());
+    let words = format!("jobs.db is in use by process {}; stop it", server.id());
+    assert!(other.err().contains(&words), "{}", other.err());
     let mut plan = place.start(&["plan", "queue.yaml"]);
     plan.succeed();
     assert!(plan.out().contains(&format!("held     by process {}", server.id())), "{}", plan.out());

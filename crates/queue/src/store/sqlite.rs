@@ -7,6 +7,7 @@ mod copy;
 mod finish;
 mod held;
 mod lease;
+mod lock;
 mod logs;
 mod put;
 mod queues;
@@ -18,8 +19,7 @@ mod sweep;
 mod tests;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -32,6 +32,7 @@ use stdx::Clock;
 
 use self::book::{Book, Done, Fault};
 pub use self::copy::copy;
+pub(crate) use self::lock::holder;
 use self::writer::{Work, down, work, work_at_once};
 use super::{Change, Changed, Pending, Placed, Put, Store, Swept, View, promise};
 use crate::error::Error;
@@ -144,7 +145,7 @@ impl Sqlite {
         let file_error = |error: std::io::Error| Error::StoreDown { why: format!("open {}: {error}", path.display()) };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(file_error)?;
-        let lock = lock(path)?;
+        let lock = lock::lock(path)?;
         let connection = connect(path, options.cache_kib).map_err(refused)?;
         prepare(&connection).map_err(refused)?;
         // The names of the files must outlive a power cut as their contents do.
@@ -252,28 +253,6 @@ fn each<T>(queue: &Mutex<Receiver<T>>, run: impl Fn(T)) {
         let Ok(next) = next else { return };
         run(next);
     }
-}
-
-/// The file beside a store whose lock is held by whoever has the store open.
-pub(crate) fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
-/// One process holds the file: another would not know of the leases that this one keeps in memory.
-fn lock(path: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path(path));
-    let locked = file.map_err(TryLockError::Error).and_then(|mut file| {
-        file.try_lock()?;
-        // For whoever finds it held; nothing rests on it.
-        let _ = file.set_len(0).and_then(|()| write!(file, "process {}", std::process::id()));
-        Ok(file)
-    });
-    locked.map_err(|error| match error {
-        TryLockError::WouldBlock => Error::Held { path: path.display().to_string() },
-        TryLockError::Error(error) => Error::StoreDown { why: format!("lock {}: {error}", path.display()) },
-    })
 }
 
 fn connect(path: &Path, cache_kib: u32) -> Result<Connection, rusqlite::Error> {
