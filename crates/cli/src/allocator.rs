@@ -7,12 +7,21 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED_BYTES_MIN: libc::c_int = 64 << 10;
 
-/// Sets the bound. Elsewhere than on Linux with glibc, allocators are left as they are.
+/// Sets the bounds. Elsewhere than on Linux with glibc, allocators are left as they are.
 pub(crate) fn settle() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "the library has no safe way to be told")]
-    // SAFETY: it sets a number in the allocator, before this process has a second thread. A refusal changes nothing.
+    // SAFETY: they set numbers in the allocator, before this process has a second thread. A refusal changes nothing.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
+        libc::mallopt(libc::M_ARENA_MAX, arenas());
     }
+}
+
+/// As many arenas as threads can run at once. The library's eight for each core keep what hundreds of threads, of which
+/// most wait, once used.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn arenas() -> libc::c_int {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    libc::c_int::try_from(cores).unwrap_or(libc::c_int::MAX)
 }

@@ -279,6 +279,15 @@ impl Plan {
         self.sources.iter().any(|source| source.partitioned.is_some())
     }
 
+    /// When a row that was read at `read_at` is committed at the latest, on a clock that all tasks have.
+    ///
+    /// A reader of a partition sees nothing behind the first transaction that is open in it. So tasks that write in
+    /// transactions end them at the same moments: otherwise a row would wait for all of them in turn.
+    pub(crate) fn commit_at(&self, read_at: Duration) -> Duration {
+        let is_hosted = self.sinks.iter().any(|sink| sink.sort == Sort::Hosting);
+        if is_hosted { next_end(read_at, self.commit_every) } else { read_at + self.commit_every }
+    }
+
     /// The number of the sink among `sinks` that hosts the ledger.
     pub(crate) fn hosting_sink(&self, sinks: &[usize]) -> Option<usize> {
         sinks.iter().copied().find(|number| self.sinks[*number].sort == Sort::Hosting)
@@ -322,4 +331,25 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 
 fn ledger_folder<S: Serializer>(home: &Home, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(home)
+}
+
+/// The first multiple of `every` behind `at`.
+fn next_end(at: Duration, every: Duration) -> Duration {
+    let into = at.as_nanos().checked_rem(every.as_nanos()).unwrap_or(0);
+    at + every.saturating_sub(Duration::from_nanos(u64::try_from(into).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_end_together_and_none_later_than_asked_for() {
+        let every = Duration::from_millis(100);
+        let ends = [1, 50, 99, 100, 250].map(|at| next_end(Duration::from_millis(at), every).as_millis());
+        assert_eq!(ends, [100, 100, 100, 200, 300]);
+        let now = Duration::from_millis(7);
+        assert_eq!(next_end(now, Duration::ZERO), now);
+        assert_eq!(next_end(now, Duration::MAX), Duration::MAX);
+    }
 }

@@ -170,8 +170,8 @@ struct Open<'a> {
     quarantine: Quarantine,
     wider: BTreeMap<usize, SchemaRef>,
     widenings: u32,
-    /// When the first row came that isn't committed.
-    dirty_since: Option<Duration>,
+    /// When what isn't committed is to be, if there is any.
+    commit_at: Option<Duration>,
     /// What the last record says of our sources.
     recorded: BTreeMap<String, Position>,
     flushed_at: Duration,
@@ -217,7 +217,7 @@ impl<'a> Open<'a> {
             quarantine,
             wider: BTreeMap::new(),
             widenings: 0,
-            dirty_since: None,
+            commit_at: None,
             recorded,
             flushed_at: context.world.clock.elapsed(),
             pending_tokens: false,
@@ -322,7 +322,7 @@ impl<'a> Open<'a> {
     /// Decodes what was read and pushes it through.
     fn take(&mut self, index: usize, read: Read) -> Result<(), Error> {
         let started = self.context.world.clock.elapsed();
-        self.dirty_since.get_or_insert(started);
+        self.commit_at.get_or_insert_with(|| self.context.plan.commit_at(started));
         let source: Arc<str> = self.context.plan.sources[self.sources[index].number].name.as_str().into();
         match read {
             Read::Columns(columns, origin) => {
@@ -427,13 +427,13 @@ impl<'a> Open<'a> {
     }
 
     fn commit_if_due(&mut self, context: &Context) -> Result<(), Error> {
-        let Some(since) = self.dirty_since else { return Ok(()) };
+        let Some(commit_at) = self.commit_at else { return Ok(()) };
         let now = context.world.clock.elapsed();
         if now >= self.flushed_at + context.plan.flush_every {
             self.flow.flush()?;
             self.flushed_at = now;
         }
-        if now >= since + context.plan.commit_every || self.flow.wants_commit() {
+        if now >= commit_at || self.flow.wants_commit() {
             self.commit()?;
         }
         Ok(())
@@ -443,8 +443,7 @@ impl<'a> Open<'a> {
     fn wait(&mut self, again: Option<Duration>, context: &Context) -> Result<(), Error> {
         self.flow.flush()?;
         self.flow.count_bytes();
-        let commit = self.dirty_since.map(|since| since + context.plan.commit_every);
-        let until = [again, commit].into_iter().flatten().min();
+        let until = [again, self.commit_at].into_iter().flatten().min();
         self.bell.wait(&context.world.clock, until);
         Ok(())
     }
@@ -476,7 +475,7 @@ impl<'a> Open<'a> {
             opened.source.committed()?;
         }
         self.pending_tokens = !tokens.is_empty();
-        self.dirty_since = None;
+        self.commit_at = None;
         self.flow.count_bytes();
         let at = clock.now().millis();
         self.context.meter.committed(at, clock.elapsed().saturating_sub(started));
@@ -514,7 +513,7 @@ impl<'a> Open<'a> {
     /// The last commit of a task that ends, and a record without tokens behind it: nothing is left to settle.
     fn finish(&mut self, context: &Context) -> Result<(), Error> {
         self.flow.flush()?;
-        if self.dirty_since.is_some() || self.positions() != self.recorded {
+        if self.commit_at.is_some() || self.positions() != self.recorded {
             self.commit()?;
         }
         if self.pending_tokens {

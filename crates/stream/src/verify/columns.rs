@@ -33,6 +33,8 @@ pub struct Recipe {
     pub given: Vec<Value>,
     /// Columns of few values: those that folders are named after.
     pub few: Vec<String>,
+    /// Texts that shall be among the values: those that queries compare with.
+    pub words: Vec<String>,
 }
 
 /// Rows number `from` up to `from + count`. One column holds the row's number, where a column can.
@@ -44,7 +46,7 @@ pub fn rows(schema: &SchemaRef, recipe: &Recipe, from: u64, count: u64) -> Resul
         if Some(index) == numbered {
             return numbers_as(field.data_type(), &numbers);
         }
-        let maker = Maker { seed: recipe.seed, path: field.name(), is_few: is_few(field) };
+        let maker = Maker { seed: recipe.seed, path: field.name(), is_few: is_few(field), words: &recipe.words };
         templated(field, maker.column(field, &numbers)?, &recipe.given, &numbers)
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
@@ -98,6 +100,7 @@ struct Maker<'a> {
     path: &'a str,
     /// Whether there shall be few values.
     is_few: bool,
+    words: &'a [String],
 }
 
 impl Maker<'_> {
@@ -122,10 +125,10 @@ impl Maker<'_> {
             DataType::Null => Arc::new(NullArray::new(numbers.len())),
             DataType::Boolean => Arc::new(each().map(|mut draw| Some(draw.bool())).collect::<BooleanArray>()),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                cast(&StringArray::from_iter_values(each().map(|draw| text(draw, self.is_few))), data_type)?
+                cast(&StringArray::from_iter_values(each().map(|draw| self.text(draw))), data_type)?
             }
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-                cast(&BinaryArray::from_iter_values(each().map(|draw| text(draw, self.is_few))), data_type)?
+                cast(&BinaryArray::from_iter_values(each().map(|draw| self.text(draw))), data_type)?
             }
             DataType::FixedSizeBinary(length) => {
                 let length = usize::try_from(*length).unwrap_or(0);
@@ -163,6 +166,16 @@ impl Maker<'_> {
         })
     }
 
+    /// One of a few words, or letters: the former half of the time, so that a filter such as `= 'paid'` keeps something.
+    fn text(&self, mut draw: fastrand::Rng) -> String {
+        if draw.bool() || self.is_few {
+            let words = || WORDS.into_iter().chain(self.words.iter().map(String::as_str));
+            let chosen = words().nth(draw.usize(..WORDS.len() + self.words.len()));
+            return chosen.unwrap_or_default().to_owned();
+        }
+        (0..12).map(|_| draw.lowercase()).collect()
+    }
+
     fn inside(&self, field: &Field, numbers: &[u64]) -> Result<ArrayRef, ArrowError> {
         let path = format!("{}.{}", self.path, field.name());
         Maker { path: &path, ..*self }.column(field, numbers)
@@ -194,13 +207,6 @@ impl Maker<'_> {
         let map = MapArray::try_new(Arc::clone(entries), offsets, inner, None, is_sorted)?;
         Ok(Arc::new(map))
     }
-}
-
-fn text(mut draw: fastrand::Rng, is_few: bool) -> String {
-    if draw.bool() || is_few {
-        return WORDS[draw.usize(..WORDS.len())].to_owned();
-    }
-    (0..12).map(|_| draw.lowercase()).collect()
 }
 
 /// A whole number that suits a type: half of them small, so that a filter such as `= 0` keeps something.
@@ -272,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_second_row_takes_what_is_given() {
-        let recipe = |given: &[Value]| Recipe { seed: 1, given: given.to_vec(), few: Vec::new() };
+        let recipe = |given: &[Value]| Recipe { seed: 1, given: given.to_vec(), ..Recipe::default() };
         let given = [json!({"small": 42, "objectId": "never"}), json!({"small": 43}), json!({"small": "no number"})];
         let made = rows(&schema(), &recipe(&given[..2]), 0, 8).unwrap();
         let small = made.column(1).as_primitive::<arrow::datatypes::Int8Type>().values().to_vec();
@@ -283,9 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_queries_compare_with_are_among_the_values() {
+        let words = vec!["paid".to_owned()];
+        let made = rows(
+            &Arc::new(Schema::new(vec![
+                Field::new("id", DataType::Int64, false),
+                Field::new("state", DataType::Utf8, true),
+            ])),
+            &Recipe { words, ..Recipe::default() },
+            0,
+            500,
+        )
+        .unwrap();
+        let paid = made.column(1).as_string::<i32>().iter().filter(|text| *text == Some("paid")).count();
+        assert!((20..100).contains(&paid), "{paid} of 500 rows");
+    }
+
+    #[test]
     fn columns_that_name_folders_have_few_values() {
         let few = vec!["objectId".to_owned(), "small".to_owned()];
-        let made = rows(&schema(), &Recipe { seed: 1, given: Vec::new(), few }, 0, 500).unwrap();
+        let made = rows(&schema(), &Recipe { seed: 1, few, ..Recipe::default() }, 0, 500).unwrap();
         let texts: std::collections::BTreeSet<_> = made.column(0).as_string::<i32>().iter().collect();
         let small = made.column(1).as_primitive::<arrow::datatypes::Int8Type>();
         assert!(texts.len() <= 5 && small.iter().flatten().all(|value| (0..4).contains(&value)), "{texts:?}");

@@ -1,5 +1,6 @@
 //! The same stream in a world of its own: made-up sources, temporary sinks, a ledger that nobody else has.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -218,7 +219,7 @@ impl StandIn {
         let format = self.encodable(format, name);
         let seed = self.asked.seed ^ stdx::hash(name.as_bytes());
         let given = stream.spec.tests.iter().filter_map(|test| test.given.get(name)).flatten().cloned().collect();
-        let recipe = Recipe { seed, given, few: folders(stream, &schema) };
+        let recipe = Recipe { seed, given, few: folders(stream, &schema), words: compared(stream) };
         let to = if let Some(kafka) = &source.kafka {
             let cluster = Cluster::of_source(kafka, world);
             self.clusters.push(cluster.clone());
@@ -360,6 +361,13 @@ fn folders(stream: &Stream, schema: &SchemaRef) -> Vec<String> {
         .collect();
     let names = schema.fields().iter().map(|field| field.name());
     names.filter(|name| words.iter().any(|words| words.contains(name.as_str()))).cloned().collect()
+}
+
+/// The texts in the queries of the steps: what stands between single quotes.
+fn compared(stream: &Stream) -> Vec<String> {
+    let queries = stream.spec.steps.values().filter_map(|step| step.sql.as_deref());
+    let texts: BTreeSet<&str> = queries.flat_map(|sql| sql.split('\'').skip(1).step_by(2)).collect();
+    texts.into_iter().filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
 /// Why a source can't be verified.

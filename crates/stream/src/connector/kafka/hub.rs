@@ -9,7 +9,7 @@ use stdx::Clock;
 
 use super::client::Client;
 use super::connection::Role;
-use super::{Moment, SourceSpec, Stop, metadata};
+use super::{SourceSpec, Stop, metadata};
 use crate::{Error, OpenSource};
 
 /// What one partition may keep ready at most, in bytes: enough for its broker to be asked early.
@@ -122,7 +122,7 @@ impl Hub {
         let at = |offset: Offset| unknown.iter().map(|(topic, id)| (topic.clone(), *id, offset)).collect();
         let ends = metadata::offsets(client, at(Offset::End))?;
         let by_time = match &self.spec.stop {
-            Some(Stop::Timestamp(moment)) => metadata::offsets(client, at(Offset::Offset(millis(moment)?)))?,
+            Some(Stop::Timestamp(moment)) => metadata::offsets(client, at(Offset::Offset(metadata::millis(moment)?)))?,
             _ => BTreeMap::new(),
         };
         let mut kept = lock(&self.ends);
@@ -140,11 +140,6 @@ impl Hub {
         }
         Ok(found(&kept))
     }
-}
-
-/// A moment as Kafka takes it: times before 1970 are the beginning.
-pub(super) fn millis(moment: &Moment) -> Result<i64, Error> {
-    moment.millis().map(|millis| millis.max(0)).map_err(Error::World)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

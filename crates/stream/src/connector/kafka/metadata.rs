@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::client::{Client, Consumer};
 use super::connection::Role;
-use super::{SourceSpec, Start, hub};
+use super::{Moment, SourceSpec, Start};
 use crate::ledger::Starts;
 use crate::{Error, World};
 
@@ -30,7 +30,7 @@ pub(crate) fn starts(spec: &SourceSpec, partitions: &BTreeMap<String, u32>, worl
     let (found, otherwise) = match &spec.start {
         Start::Earliest => (at(Offset::Beginning)?, BTreeMap::new()),
         Start::Latest => (at(Offset::End)?, BTreeMap::new()),
-        Start::Timestamp(moment) => (at(Offset::Offset(hub::millis(moment)?))?, at(Offset::End)?),
+        Start::Timestamp(moment) => (at(Offset::Offset(millis(moment)?))?, at(Offset::End)?),
         Start::Offsets(given) => {
             let given = given.iter().flat_map(|(topic, partitions)| {
                 partitions.iter().map(|(id, offset)| ((topic.clone(), number(*id)), Some(*offset)))
@@ -134,4 +134,9 @@ pub(super) fn offsets(
         });
         each.collect()
     })
+}
+
+/// A moment as Kafka takes it: times before 1970 are the beginning.
+pub(super) fn millis(moment: &Moment) -> Result<i64, Error> {
+    moment.millis().map(|millis| millis.max(0)).map_err(Error::World)
 }

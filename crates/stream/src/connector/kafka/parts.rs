@@ -7,13 +7,13 @@ use arrow::datatypes::{Schema, SchemaRef};
 use document::Problem;
 
 use super::hub::Hub;
-use super::sink::{Value, Written};
+use super::values::{Value, Written};
 use super::{Delivery, Partitioner, SinkSpec, SourceSpec, TopicSpec, columns, metadata, sample, sink, source};
 use crate::connector::{SinkParts, SourceParts};
 use crate::facts::{SourceFacts, Unseen};
 use crate::format::Format;
 use crate::plan::{DecodeOpener, Nature, SinkOpener, Sort, SourceOpener};
-use crate::{Facts, Limit, Reason, ReasonCode, World, step};
+use crate::{Facts, Limit, World, step};
 
 /// Looks at a source: its topics, their partitions, and what the newest messages look like.
 pub(crate) fn look(
@@ -142,9 +142,4 @@ pub(crate) fn plan_sink(
     let open: SinkOpener = Arc::new(move |open| sink::sink(&spec, written.clone(), open));
     let open_at_most = (sort == Sort::Hosting).then_some(timeout);
     Ok(SinkParts { what, format: Some(name), sort, roll_every: None, open_at_most, open })
-}
-
-/// Why a row has no topic, key or header.
-pub(crate) fn unwritable(what: impl Into<String>) -> Reason {
-    Reason::new(ReasonCode::Unwritable, what)
 }

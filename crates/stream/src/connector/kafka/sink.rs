@@ -3,40 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, RecordBatch};
+use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::connection::{Connection, Role};
 use super::ledger::{KafkaLedger, Place, task_index};
-use super::parts::unwritable;
 use super::producer::{Fault, Message, Producer, Sent};
-use super::topics::{Target, Topics};
-use super::values::{Values, at};
+use super::topics::Target;
+use super::values::{Values, Written, at, unwritable};
 use super::{Delivery, Partitioner, SinkSpec, TopicSpec};
-use crate::connector::files::EncodeFile;
 use crate::format::Encode;
 use crate::memory::Lease;
 use crate::{BadRow, Batch, Error, Ledger, OpenSink, Reason, Sink, Token};
-
-/// The value of an expression for each row.
-pub(crate) type Value = Arc<dyn Fn(&RecordBatch) -> Result<ArrayRef, Reason> + Send + Sync>;
-
-/// What a sink writes.
-#[derive(Clone)]
-pub(crate) struct Written {
-    /// Makes an encoder of messages.
-    pub(crate) encode: EncodeFile,
-    /// The topic, where it isn't fixed: text.
-    pub(crate) topic: Option<Value>,
-    /// The key.
-    pub(crate) key: Option<Value>,
-    /// Headers.
-    pub(crate) headers: Vec<(String, Value)>,
-    /// What all tasks know of the topics.
-    pub(crate) topics: Arc<Topics>,
-}
 
 /// Opens the sink of one task.
 pub(crate) fn sink(spec: &SinkSpec, written: Written, open: OpenSink) -> Result<Box<dyn Sink>, Error> {

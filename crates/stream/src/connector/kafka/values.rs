@@ -1,4 +1,6 @@
-//! Keys, headers and topics of rows, as bytes.
+//! What a sink writes of a row: keys, headers and topics, as bytes.
+
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, LargeBinaryArray, LargeBinaryBuilder, RecordBatch};
 use arrow::compute::{can_cast_types, cast};
@@ -6,8 +8,27 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::sink::Written;
+use super::topics::Topics;
+use crate::connector::files::EncodeFile;
 use crate::{Reason, ReasonCode};
+
+/// The value of an expression for each row.
+pub(crate) type Value = Arc<dyn Fn(&RecordBatch) -> Result<ArrayRef, Reason> + Send + Sync>;
+
+/// What a sink writes.
+#[derive(Clone)]
+pub(crate) struct Written {
+    /// Makes an encoder of messages.
+    pub(crate) encode: EncodeFile,
+    /// The topic, where it isn't fixed: text.
+    pub(crate) topic: Option<Value>,
+    /// The key.
+    pub(crate) key: Option<Value>,
+    /// Headers.
+    pub(crate) headers: Vec<(String, Value)>,
+    /// What all tasks know of the topics.
+    pub(crate) topics: Arc<Topics>,
+}
 
 /// What the expressions of a sink give for some rows.
 pub(super) struct Values {
@@ -20,7 +41,7 @@ impl Values {
     /// Evaluates the expressions over rows that may have more columns, or wider ones, than those of `schema`.
     pub(super) fn of(written: &Written, rows: &RecordBatch, schema: &SchemaRef) -> Result<Self, Reason> {
         let narrowed = narrow(rows, schema)?;
-        let each = |value: &super::sink::Value| bytes(&value(&narrowed)?);
+        let each = |value: &Value| bytes(&value(&narrowed)?);
         Ok(Self {
             topic: written.topic.as_ref().map(each).transpose()?,
             key: written.key.as_ref().map(each).transpose()?,
@@ -32,6 +53,11 @@ impl Values {
 /// The value of a row, if it has one.
 pub(super) fn at(values: Option<&LargeBinaryArray>, row: usize) -> Option<&[u8]> {
     values.filter(|values| values.is_valid(row)).map(|values| values.value(row))
+}
+
+/// Why a row has no topic, key or header.
+pub(crate) fn unwritable(what: impl Into<String>) -> Reason {
+    Reason::new(ReasonCode::Unwritable, what)
 }
 
 /// The rows as the expressions were planned for.
