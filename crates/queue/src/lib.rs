@@ -37,6 +37,7 @@ pub use limit::*;
 pub use moment::Moment;
 pub use settings::{CatchUp, JobTemplate, Overlap, QueueSettings, ScheduleSpec};
 pub use spec::{AuthSpec, PostgresSpec, PythonSpec, Scope, Spec, SqliteSpec, StoreSpec, TokenSpec, WorkerSpec};
+pub use store::postgres::{Postgres, PostgresOptions};
 pub use store::sqlite::{Sqlite, SqliteOptions};
 pub use store::{Change, Changed, Declaration, Pending, Placed, Promise, Put, RetryMany, Store, Swept, View, promise};
 pub use timetable::Timetable;
