@@ -402,7 +402,7 @@ impl Book {
     pub(super) fn count(&mut self, queue: i64, codes: &[Code]) -> Done<i64> {
         let lanes = self.queue(queue)?.lanes.clone();
         if self.counted.insert(queue) {
-            lanes.iter().for_each(|lane| drop(self.counts.remove(lane)));
+            self.counts.retain(|lane, _| !lanes.contains(lane));
             let sql = "SELECT lane, state, sum(jobs)::bigint FROM (SELECT lane, state, jobs FROM tally \
                        UNION ALL SELECT lane, state, jobs FROM tally_delta) t WHERE lane = ANY($1) GROUP BY lane, state";
             for row in self.db()?.query(sql, &[&lanes])? {
