@@ -7,6 +7,7 @@
 pub(crate) mod kafka;
 mod lent;
 mod ports;
+pub(crate) mod postgres;
 mod process;
 mod show;
 mod state;
@@ -30,21 +31,28 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 struct Service {
     name: &'static str,
     what: &'static str,
-    kafka: kafka::Asked,
+    kind: Kind,
 }
 
-const SERVICES: [Service; 3] = [
-    Service { name: "kafka", what: "one broker", kafka: kafka::Asked { brokers: 1, secure: false, heap_mib: 512 } },
+/// What sort of server it is.
+enum Kind {
+    Kafka(kafka::Asked),
+    Postgres,
+}
+
+const SERVICES: [Service; 4] = [
+    Service { name: "kafka", what: "one broker", kind: Kind::Kafka(kafka::Asked { brokers: 1, secure: false, heap_mib: 512 }) },
     Service {
         name: "kafka3",
         what: "three brokers: three copies, two of them in sync",
-        kafka: kafka::Asked { brokers: 3, secure: false, heap_mib: 384 },
+        kind: Kind::Kafka(kafka::Asked { brokers: 3, secure: false, heap_mib: 384 }),
     },
     Service {
         name: "kafka-secure",
         what: "one broker with TLS, client certificates, passwords, tokens and access rights",
-        kafka: kafka::Asked { brokers: 1, secure: true, heap_mib: 512 },
+        kind: Kind::Kafka(kafka::Asked { brokers: 1, secure: true, heap_mib: 512 }),
     },
+    Service { name: "postgres", what: "one PostgreSQL, for the store of queues", kind: Kind::Postgres },
 ];
 
 const HELP: &str = "\
@@ -55,7 +63,7 @@ cargo xtask services VERB [NAME...] [--output json]
   status  what is up, where, since when and with how much memory                       [default: all]
 
   stop | kill | start | pause | resume  NAME:NUMBER
-          asks one broker to end, ends it at once, starts it again, or stops and continues its clockwork
+          asks one server to end, ends it at once, starts it again, or stops and continues its clockwork
 
 Services";
 
@@ -134,7 +142,10 @@ fn up_one(context: &Context, service: &Service) -> Result<bool> {
     }
     remove(&folder)?;
     state::make_folder(&folder)?;
-    let state = kafka::start(context, service.name, &folder, service.kafka, now())?;
+    let state = match &service.kind {
+        Kind::Kafka(asked) => kafka::start(context, service.name, &folder, *asked, now())?,
+        Kind::Postgres => postgres::start(context, service.name, &folder, now())?,
+    };
     let took = now().saturating_sub(state.started_unix_seconds);
     say(format_args!("{} is up after {took} s\n{}", service.name, show::usage(&state)));
     Ok(true)
@@ -176,13 +187,13 @@ fn one(context: &Context, verb: &str, place: &str) -> Result<()> {
     let count = state.parts.len();
     let part = state.parts.iter_mut().find(|part| part.number.to_string() == number);
     let part = part.with_context(|| format!("{name} has {count} processes, numbered from 1, and no {number}"))?;
-    act(verb, part)?;
+    act(&service.kind, verb, part)?;
     let runs = part.process.runs();
     say(format_args!("{name}:{number}: process {} {}", part.process.pid, if runs { "runs" } else { "has ended" }));
     state.write(&folder)
 }
 
-fn act(verb: &str, part: &mut Part) -> Result<()> {
+fn act(kind: &Kind, verb: &str, part: &mut Part) -> Result<()> {
     match verb {
         "pause" => part.process.signal("STOP"),
         "resume" => part.process.signal("CONT"),
@@ -192,7 +203,10 @@ fn act(verb: &str, part: &mut Part) -> Result<()> {
             part.process.signal("KILL").and_then(|()| process::stop(std::slice::from_ref(&part.process), STOP_WITHIN))
         }
         _ if part.process.runs() => Ok(()),
-        _ => kafka::start_again(part),
+        _ => match kind {
+            Kind::Kafka(_) => kafka::start_again(part),
+            Kind::Postgres => postgres::start_again(part),
+        },
     }
 }
 
@@ -230,7 +244,7 @@ mod tests {
     fn names_are_known_and_none_means_all() {
         let names = |asked: &[&str]| named(asked).map(|found| found.iter().map(|service| service.name).collect());
         let all: Vec<&str> = names(&[]).expect("all");
-        assert_eq!(all, ["kafka", "kafka3", "kafka-secure"]);
+        assert_eq!(all, ["kafka", "kafka3", "kafka-secure", "postgres"]);
         let one: Vec<&str> = names(&["kafka3"]).expect("one");
         assert_eq!(one, ["kafka3"]);
         let error = named(&["kaffka"]).err().expect("refused").to_string();

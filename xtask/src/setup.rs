@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::context::Context;
 use crate::process::{answers, cargo, program, run};
 use crate::report::{Report, say};
-use crate::services::kafka;
+use crate::services::{kafka, postgres as postgres_service};
 
 /// Built from source once, which takes some minutes.
 const CARGO_DENY: &str = "0.20.2";
@@ -38,6 +38,7 @@ const PACKAGES: [Package; 5] = [
 /// What the services need, beyond the jars that are fetched.
 const JAVA: Package = Package { name: "default-jre-headless", there: || answers("java", &["-version"]) };
 const MAVEN: Package = Package { name: "maven", there: || answers("mvn", &["--version"]) };
+const POSTGRES: Package = Package { name: "postgresql", there: || postgres_service::programs().is_some() };
 const OPENSSL: Package = Package { name: "openssl", there: || answers("openssl", &["version"]) };
 
 /// All parts, one after another.
@@ -54,6 +55,8 @@ pub(crate) fn stage(context: &Context, report: &mut Report) -> Result<()> {
     report.part(context, "Python environment", found)?;
     let found = packages(context, &[OPENSSL]).and_then(|()| kafka::jars(context));
     report.part(context, "Apache Kafka", found)?;
+    let found = postgres(context);
+    report.part(context, "PostgreSQL", found)?;
     Ok(())
 }
 
@@ -70,6 +73,11 @@ pub(crate) fn maven(context: &Context) -> Result<()> {
 /// What makes certificates.
 pub(crate) fn openssl(context: &Context) -> Result<()> {
     packages(context, &[OPENSSL])
+}
+
+/// A database server.
+pub(crate) fn postgres(context: &Context) -> Result<()> {
+    packages(context, &[POSTGRES])
 }
 
 /// Debian packages that later parts need.

@@ -46,6 +46,7 @@ pub use plan::{Holder, Plan, Pool, Schedule, plan};
 pub use run::{Meter, Tally, open, own_token, sweep, worker};
 pub use settings::{CatchUp, JobTemplate, Overlap, QueueSettings, ScheduleSpec};
 pub use spec::{AuthSpec, PostgresSpec, PythonSpec, Scope, Spec, SqliteSpec, StoreSpec, TokenSpec, WorkerSpec};
+pub use store::postgres::{Postgres, PostgresOptions};
 pub use store::sqlite::{Sqlite, SqliteOptions, copy};
 pub use store::{Change, Changed, Declaration, Pending, Placed, Promise, Put, RetryMany, Store, Swept, View, promise};
 pub use timetable::Timetable;

@@ -1,5 +1,7 @@
 //! The seam between the queue and where it keeps its jobs.
 
+pub(crate) mod postgres;
+mod row;
 pub(crate) mod sqlite;
 
 use std::future::Future;

@@ -20,7 +20,7 @@ use serde_json::Value;
 pub use client::{Client, Record};
 pub use tool::{Answer, Tool};
 
-use crate::part::{skip, told};
+use crate::part::{is_ci, read, services, skip, told};
 
 /// How long a broker that is up may take to accept a connection.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(5);
@@ -65,29 +65,11 @@ fn open(test: &str, name: &str, lock: fn(&File) -> std::io::Result<()>) -> Optio
     None
 }
 
-/// Where services keep what they hold: `HEADWATER_SERVICES`, otherwise a folder of the cache.
-fn services() -> PathBuf {
-    let cache = told("HEADWATER_CACHE").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(Path::new(&told("HOME")?).join(".cache/headwater")));
-    told("HEADWATER_SERVICES").map(PathBuf::from).or_else(|| Some(cache?.join("services"))).unwrap_or_default()
-}
-
-fn is_ci() -> bool {
-    told("CI").is_some_and(|value| value == "true" || value == "1")
-}
-
 /// A lock between tests, also of different programs, beside the lock between those who start and end services.
 fn take_turn(services: &Path, name: &str, lock: fn(&File) -> std::io::Result<()>) -> Option<File> {
     let file = File::options().create(true).append(true).open(services.join(format!("{name}.turn"))).ok()?;
     lock(&file).ok()?;
     Some(file)
-}
-
-/// What the service says of itself, once it has answered.
-fn read(services: &Path, name: &str) -> Option<Value> {
-    let text = std::fs::read_to_string(services.join(name).join("service.json")).ok()?;
-    let state: Value = serde_json::from_str(&text).ok()?;
-    (state["ready"] == true).then_some(state)
 }
 
 impl Kafka {

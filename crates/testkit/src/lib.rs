@@ -2,6 +2,7 @@
 
 pub mod kafka;
 mod part;
+pub mod postgres;
 pub mod streaming_server;
 
 pub use part::{alerts, is_update, note, python, skip};

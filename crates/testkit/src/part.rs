@@ -5,9 +5,29 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 #[expect(clippy::disallowed_methods, reason = "tests are told of their parts by the runner's environment")]
 pub(crate) fn told(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Where services keep what they hold: `HEADWATER_SERVICES`, otherwise a folder of the cache.
+pub(crate) fn services() -> PathBuf {
+    let cache = told("HEADWATER_CACHE").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(Path::new(&told("HOME")?).join(".cache/headwater")));
+    told("HEADWATER_SERVICES").map(PathBuf::from).or_else(|| Some(cache?.join("services"))).unwrap_or_default()
+}
+
+pub(crate) fn is_ci() -> bool {
+    told("CI").is_some_and(|value| value == "true" || value == "1")
+}
+
+/// What the service says of itself, once it has answered.
+pub(crate) fn read(services: &Path, name: &str) -> Option<Value> {
+    let text = std::fs::read_to_string(services.join(name).join("service.json")).ok()?;
+    let state: Value = serde_json::from_str(&text).ok()?;
+    (state["ready"] == true).then_some(state)
 }
 
 /// Says that a test was skipped, and why.

@@ -85,6 +85,8 @@ impl Process {
 pub(crate) fn stop(processes: &[Process], patience: Duration) -> Result<()> {
     for process in processes {
         process.signal("TERM")?;
+        // PostgreSQL waits for its clients, unless it is asked like this.
+        process.signal("INT")?;
         // One that is paused hears nothing until it goes on.
         process.signal("CONT")?;
     }

@@ -41,8 +41,9 @@ pub(super) fn json(states: &[(&str, Option<State>)]) -> String {
 pub(super) fn usage(state: &State) -> String {
     let listeners = state.listeners.iter().map(|(kind, addresses)| format!("  {kind:<15} {addresses}"));
     let files = state.files.iter().map(|(kind, path)| format!("  {kind:<19} {}", path.display()));
-    let brokers = state.listeners.get("plaintext").map_or("", String::as_str);
-    let lines = listeners.chain(files).chain([format!("  use it with        --set brokers={brokers}")]);
+    let brokers = state.listeners.get("plaintext").map(|brokers| format!("--set brokers={brokers}"));
+    let url = state.listeners.get("tcp").map(|address| format!("postgres://headwater@{address}/postgres"));
+    let lines = listeners.chain(files).chain(brokers.or(url).map(|how| format!("  use it with        {how}")));
     lines.collect::<Vec<_>>().join("\n")
 }
 

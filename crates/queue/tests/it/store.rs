@@ -2,9 +2,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use queue::exercise::{Handle, Site, exercise};
-use queue::{Sqlite, SqliteOptions};
+use queue::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use stdx::Clock;
 use tempfile::TempDir;
+use testkit::postgres;
 
 /// A SQLite file. Its second handle is a clone of the first: another process is kept out by the file's lock.
 struct File {
@@ -37,4 +38,35 @@ impl Site for File {
 #[test]
 fn sqlite() {
     exercise(|| Box::new(File::new()));
+}
+
+/// Tables of their own in a real PostgreSQL. Each handle is a replica of its own, with its own connections.
+struct Tables {
+    server: Arc<postgres::Server>,
+    schema: String,
+}
+
+impl Tables {
+    fn new(server: &Arc<postgres::Server>) -> Self {
+        Self { server: Arc::clone(server), schema: server.schema("exercise") }
+    }
+}
+
+impl Site for Tables {
+    fn open(&self, clock: &Clock) -> Handle {
+        let store = Postgres::open(&PostgresOptions::new(self.server.url(&self.schema), clock.clone())).unwrap();
+        Handle { store: Arc::new(store.clone()), view: Arc::new(store.clone()), artifacts: Arc::new(store.clone()) }
+    }
+
+    /// The server ends what a replica that was killed leaves behind.
+    fn crash(&self) {
+        self.server.cut(&self.schema);
+    }
+}
+
+#[test]
+fn postgres() {
+    let Some(server) = postgres::shared("queue::store::postgres") else { return };
+    let server = Arc::new(server);
+    exercise(move || Box::new(Tables::new(&server)));
 }
