@@ -75,6 +75,7 @@ pub(super) struct Http {
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
+    head: String,
     pub(super) body: String,
 }
 
@@ -83,6 +84,12 @@ impl Reply {
     pub(super) fn ok(&self) -> Value {
         assert!((200..300).contains(&self.status), "{self:?}");
         serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The value of a header, by its name in small letters.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
@@ -135,7 +142,7 @@ impl Http {
         if length.is_some_and(|length: usize| length != body.len()) {
             return Err(broken());
         }
-        Ok(Reply { status, body })
+        Ok(Reply { status, head: head.to_owned(), body })
     }
 }
 

@@ -1,6 +1,5 @@
 //! What people ask for.
 
-
 use super::book::Book;
 use super::db::Done;
 use super::put::millis;
