@@ -82,10 +82,12 @@ fn killed(stage: &Stage) -> Counted {
                 scope.spawn(move || load.put(number, draw))
             })
             .collect();
-        for number in 0..WORKERS {
-            let (load, draw) = (&load, draw.fork());
-            scope.spawn(move || load.work(number, draw));
-        }
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|number| {
+                let (load, draw) = (&load, draw.fork());
+                scope.spawn(move || load.work(number, draw))
+            })
+            .collect();
         for _ in 0..kills {
             kill(stage, &load, &Kill::drawn(&mut draw, stage));
         }
@@ -95,6 +97,8 @@ fn killed(stage: &Stage) -> Counted {
         clients.into_iter().for_each(|client| client.join().unwrap());
         until_ended(&http);
         load.is_over.store(true, Ordering::Relaxed);
+        // The last of them may still be hearing of its last job's end.
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
         let counted = count(&http, &load);
         server.signal("TERM");
         server.succeed();
