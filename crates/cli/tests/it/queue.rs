@@ -1,6 +1,8 @@
 //! A jobs API by its document: served, worked on, stopped, killed, refused.
 
+mod away;
 mod document;
+mod faults;
 mod kills;
 mod server;
 mod verbs;
