@@ -88,11 +88,23 @@ pub(super) fn start(context: &Context, name: &str, folder: &Path, now: u64) -> R
     Ok(state)
 }
 
+/// What a server says that finds the one before it not quite gone: it was killed, but nobody took its exit code yet, or
+/// the processes that it had started are still ending.
+const HELD: [&str; 2] = ["lock file \"postmaster.pid\" already exists", "is still in use"];
+
 /// Starts a server again, with what it had, and returns once it answers.
 pub(super) fn start_again(part: &mut Part) -> Result<()> {
-    let said_before = fs::metadata(&part.log).map_or(0, |log| log.len());
-    part.process = Process::start(&part.command, &part.log)?;
-    wait_for(part, said_before)
+    let mut answered = Ok(());
+    wait(START_WITHIN, || {
+        let said_before = fs::metadata(&part.log).map_or(0, |log| log.len());
+        let started = Process::start(&part.command, &part.log);
+        answered = started.and_then(|process| {
+            part.process = process;
+            wait_for(part, said_before)
+        });
+        answered.is_ok() || !HELD.iter().any(|words| said(&part.log, said_before).contains(words))
+    });
+    answered
 }
 
 /// What stands before a program that refuses to run as root; nothing where nobody is root.
@@ -112,13 +124,16 @@ fn somebody() -> Result<&'static [&'static str]> {
 }
 
 fn wait_for(part: &Part, said_before: u64) -> Result<()> {
-    let said = || {
-        let log = fs::read(&part.log).unwrap_or_default();
-        let from = usize::try_from(said_before).unwrap_or(0).min(log.len());
-        String::from_utf8_lossy(&log[from..]).into_owned()
-    };
+    let said = || said(&part.log, said_before);
     wait(START_WITHIN, || said().contains(STARTED) || !part.process.runs());
     let is_up = said().contains(STARTED) && part.process.runs();
     ensure!(is_up, "PostgreSQL does not answer. {}:\n{}", part.log.display(), said());
     Ok(())
+}
+
+/// What a server has said after the first so many bytes of its log.
+fn said(log: &Path, before: u64) -> String {
+    let log = fs::read(log).unwrap_or_default();
+    let from = usize::try_from(before).unwrap_or(0).min(log.len());
+    String::from_utf8_lossy(&log[from..]).into_owned()
 }

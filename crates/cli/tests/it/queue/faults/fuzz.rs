@@ -131,11 +131,13 @@ fn changed(value: &Value, draw: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-/// A lease of a fresh job, so that some of what comes in passes the first checks.
+/// A lease of some job, so that some of what comes in passes the first checks. Read as text: not each payload that was
+/// taken fits a number of this machine.
 fn leased(http: &Http) -> Option<(String, String)> {
     http.put(&json!(1));
-    let leases = http.post("/v1/leases", &json!({"queues": ["default"], "worker": "fuzz"})).ok();
-    Some((leases[0]["id"].as_str()?.to_owned(), leases[0]["token"].as_str()?.to_owned()))
+    let leases = http.post("/v1/leases", &json!({"queues": ["default"], "worker": "fuzz"})).body;
+    let field = |name: &str| Some(leases.split_once(name)?.1.split_once('"')?.0.to_owned());
+    Some((field("\"id\":\"")?, field("\"token\":\"")?))
 }
 
 #[test]
