@@ -1,6 +1,7 @@
 //! A jobs API by its document: served, worked on, stopped, killed, refused.
 
 mod document;
+mod postgres;
 mod server;
 mod verbs;
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::book::Book;
 use super::db::{Done, Fault};
 use super::held::parts;

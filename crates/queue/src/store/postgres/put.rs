@@ -47,6 +47,20 @@ impl Book {
         self.put_one(queue, job, false)
     }
 
+    /// Refuses a job for a queue that takes none.
+    fn has_room(&mut self, queue: i64, depth_max: u64) -> Done<()> {
+        let depth = u64::try_from(self.count(queue, &NOT_ENDED)?).unwrap_or(0);
+        let found = self.queue(queue)?;
+        let name = found.name.as_ref().to_owned();
+        if found.draining {
+            return Err(Error::Draining { queue: name }.into());
+        }
+        if depth >= depth_max {
+            return Err(Error::QueueFull { queue: name, depth, retry_after: FULL_RETRY }.into());
+        }
+        Ok(())
+    }
+
     /// Checks everything before it writes anything, so that a refused job leaves no trace.
     pub(super) fn put_one(&mut self, queue: i64, mut job: NewJob, is_child: bool) -> Done<Placed> {
         job.check()?;
@@ -62,14 +76,7 @@ impl Book {
         }
         let settings = self.settings(queue)?;
         if !is_child {
-            let depth = u64::try_from(self.count(queue, &NOT_ENDED)?).unwrap_or(0);
-            let name = || self.queues.get(&queue).map_or_else(String::new, |queue| queue.name.as_ref().to_owned());
-            if self.queue(queue)?.draining {
-                return Err(Error::Draining { queue: name() }.into());
-            }
-            if depth >= settings.depth_max {
-                return Err(Error::QueueFull { queue: name(), depth, retry_after: FULL_RETRY }.into());
-            }
+            self.has_room(queue, settings.depth_max)?;
         }
         let (pending, fails) = self.parents(&job)?;
         let lane = self.lane(queue, job.kind.as_deref())?;
@@ -179,9 +186,9 @@ impl Book {
         let mut ended = vec![(row.serial, code)];
         while let Some((parent, how)) = ended.pop() {
             for child in self.untold(parent)? {
-                if let Some(child) = row::load(self.db()?, child)? {
-                    ended.extend(self.tell_child(child, how)?);
-                }
+                let child = row::load(self.db()?, child)?;
+                let told = child.map(|child| self.tell_child(child, how)).transpose()?;
+                ended.extend(told.flatten());
             }
         }
         Ok(())

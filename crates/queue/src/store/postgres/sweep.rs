@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::book::Book;
 use super::db::{Done, Fault};
 use super::held::Held;
@@ -227,7 +226,8 @@ impl Book {
         let sql = "SELECT (SELECT min(least(until, over, grace)) FROM lease WHERE outcome IS NULL), \
                    (SELECT min(due) FROM job WHERE state = 0), (SELECT min(next_at) FROM schedule)";
         let Some(row) = self.db()?.first(sql, &[])? else { return Ok(EVERY) };
-        let until = |at: Option<i64>, now: i64| at.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or(0)));
+        let until =
+            |at: Option<i64>, now: i64| at.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or(0)));
         let (now, lease_now) = (self.now(), self.lease_now());
         let next = [until(row.get(0), lease_now), until(row.get(1), now), until(row.get(2), now)];
         Ok(next.into_iter().flatten().min().map_or(EVERY, |next| next.min(EVERY)))
