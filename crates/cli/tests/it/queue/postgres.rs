@@ -49,7 +49,8 @@ fn a_database_that_is_not_there_is_named() {
 fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
     let Some(server) = postgres::shared("queue::postgres::tls") else { return };
     let url = format!("{}&sslmode=require", server.url("public"));
-    let run = Place::new(&spec(&url, "")).start(&["run", "queue.yaml"]);
+    let place = Place::new(&spec(&url, ""));
+    let run = place.start(&["run", "queue.yaml"]);
     until("it gives up", || run.has_ended());
     assert!(run.err().contains("server does not support TLS"), "{}", run.err());
 }

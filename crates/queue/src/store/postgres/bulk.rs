@@ -60,7 +60,7 @@ impl Bulk {
             }
             return Ok(first.clone());
         }
-        book.has_room(self.queue, self.depth)?;
+        book.admit(self.queue, &asked, self.depth)?;
         let placed = if asked.job.after.is_empty() {
             let slot = self.slot(book, &asked.job)?;
             let row = book.row_for(self.queue, &asked, PutAs { pending: 0, slot })?;

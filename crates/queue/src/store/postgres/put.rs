@@ -62,17 +62,18 @@ impl Book {
             return Ok(first);
         }
         let depth = self.depth(queue)?;
-        self.has_room(queue, depth)?;
+        self.admit(queue, &asked, depth)?;
         self.put_asked(queue, &asked)
     }
 
     /// Puts a child of a job that ends. It is never refused for want of room.
     pub(super) fn put_child(&mut self, queue: i64, job: NewJob) -> Done<Placed> {
         let asked = Asked::new(job)?;
-        match self.first(queue, &asked)? {
-            Some(first) => Ok(first),
-            None => self.put_asked(queue, &asked),
+        if let Some(first) = self.first(queue, &asked)? {
+            return Ok(first);
         }
+        self.settings(queue)?.admit(&asked.job)?;
+        self.put_asked(queue, &asked)
     }
 
     /// Jobs of a queue that have not ended.
@@ -80,9 +81,10 @@ impl Book {
         Ok(u64::try_from(self.count(queue, &NOT_ENDED)?).unwrap_or(0))
     }
 
-    /// Refuses a job for a queue that takes none.
-    pub(super) fn has_room(&mut self, queue: i64, depth: u64) -> Done<()> {
+    /// Refuses a job that the queue does not take, and all where it takes none.
+    pub(super) fn admit(&self, queue: i64, asked: &Asked, depth: u64) -> Done<()> {
         let found = self.queue(queue)?;
+        found.settings.admit(&asked.job)?;
         let name = || found.name.as_ref().to_owned();
         if found.draining {
             return Err(Error::Draining { queue: name() }.into());
