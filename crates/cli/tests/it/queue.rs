@@ -2,6 +2,7 @@
 
 mod away;
 mod document;
+mod postgres;
 mod faults;
 mod kills;
 mod server;

@@ -210,7 +210,7 @@ impl Book {
         job.key = Some(format!("schedule:{}:{nominal}", schedule.name));
         let Ok(queue) = self.queue_id(&spec.queue) else { return Ok(None) };
         // A full or draining queue leaves this time out; the schedule goes on.
-        match self.put_one(queue, job, false) {
+        match self.put_one(queue, job) {
             Ok(placed) => Ok(Some(placed.id)),
             Err(Fault::Refused(Error::StoreDown { why })) => Err(Error::StoreDown { why }.into()),
             Err(Fault::Refused(why)) => {
