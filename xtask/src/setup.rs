@@ -147,7 +147,7 @@ pub(crate) fn python(context: &Context) -> Result<PathBuf> {
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"]);
     run(pip.arg(&list)).context("install the Python packages of xtask/requirements.txt")?;
-    if !answers(&python, &["-c", "import confluent_kafka, fastavro, pyarrow"]) {
+    if !answers(&python, &["-c", "import confluent_kafka, fastavro, pyarrow, schemathesis"]) {
         bail!("the Python environment {} doesn't work: remove it and try again", home.display());
     }
     // Last, so that an environment which was interrupted is made anew.

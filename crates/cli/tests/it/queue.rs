@@ -2,9 +2,10 @@
 
 mod away;
 mod document;
-mod postgres;
 mod faults;
 mod kills;
+mod postgres;
+mod schema;
 mod server;
 mod verbs;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use queue::{Meter, Opened, Swept, WorkError, Worked};
-use stdx::Level;
+use stdx::{Chain, Level};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -34,7 +34,10 @@ pub(super) fn serve(work: &QueueWork, until_idle: bool, screen: &Screen, runtime
     let bound = listener.local_addr().context("find the address that is listened on")?;
     screen.note(&format!("queue {} listens on http://{bound}", plan.name));
     let served = runtime.block_on(async {
-        work.meter.look(opened.view.as_ref()).await?;
+        // So that progress begins with what is there. A store that goes away at this very moment is waited for.
+        if let Err(error) = work.meter.look(opened.view.as_ref()).await {
+            tracing::warn!(error = %Chain(&error), "count the jobs");
+        }
         let listener = tokio::net::TcpListener::from_std(listener).context("listen on the runtime")?;
         let pools = start(work, bound, own_token.as_deref())?;
         let api = queues::serving(opened.clone(), access);

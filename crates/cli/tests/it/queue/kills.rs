@@ -15,7 +15,7 @@ use testkit::postgres;
 use self::count::{Counted, count};
 use self::load::Load;
 use super::server::{Http, Place};
-use crate::process::{draw, given, pause, until};
+use crate::process::{Process, draw, given, pause, until};
 
 /// Queues whose jobs are worked on by workers of the test, and by the document's own.
 const DOCUMENT: &str = r"
@@ -120,7 +120,7 @@ fn kill(stage: &Stage, load: &Load, kill: &Kill) {
     match (kill, &stage.postgres) {
         (Kill::OfStore(away), Some(postgres)) => {
             pause(Duration::from_millis(50));
-            store_goes_away(&http, postgres, *away);
+            store_goes_away(&server, &http, postgres, *away);
         }
         (Kill::AtStart(after) | Kill::AtWork(after) | Kill::OfStore(after), _) => pause(*after),
     }
@@ -129,9 +129,10 @@ fn kill(stage: &Stage, load: &Load, kill: &Kill) {
 }
 
 /// While its store is away the server says so, and once it is back the server goes on.
-fn store_goes_away(http: &Http, postgres: &postgres::Private, away: Duration) {
+fn store_goes_away(server: &Process, http: &Http, postgres: &postgres::Private, away: Duration) {
     postgres.kill();
-    for reply in [http.post("/v1/queues/own/jobs", &json!({})), http.get("/v1/jobs"), http.get("/readyz")] {
+    for (method, path) in [("POST", "/v1/queues/own/jobs"), ("GET", "/v1/jobs"), ("GET", "/readyz")] {
+        let reply = http.ask(method, path, b"{}").unwrap_or_else(|error| panic!("{error}: {}", server.err()));
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{reply:?}");
     }
     pause(away);

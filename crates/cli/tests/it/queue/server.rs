@@ -126,7 +126,8 @@ impl Http {
         reply["id"].as_str().unwrap().to_owned()
     }
 
-    fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
+    /// The reply, unless there was none.
+    pub(super) fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(90)))?;
         let token = self.token.as_ref().map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
