@@ -109,6 +109,12 @@ impl Operation {
         self
     }
 
+    /// What each message holds of a reply that is a stream of them.
+    pub(crate) fn reply_events<T: JsonSchema>(mut self, status: u16, media: &'static str, text: &'static str) -> Self {
+        self.replies.push(Answer { status, text, media, shape: Some(shape::<T>) });
+        self
+    }
+
     /// What it replies where that is no JSON. No media: no body.
     pub(crate) fn reply_other(mut self, status: u16, media: &'static str, text: &'static str) -> Self {
         self.replies.push(Answer { status, text, media, shape: None });

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use queue::{Event, Job, JobId, State as JobState};
+use schemars::JsonSchema;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -30,12 +31,25 @@ pub(super) fn operations() -> Vec<Operation> {
                 "after",
                 "Only events with a number above this one. The header `Last-Event-ID` says the same.",
             )
-            .reply_other(
+            .reply_events::<Message>(
                 200,
                 MEDIA,
                 "The events: `id` is the number, `event` what happened, `data` all of it as JSON.",
             ),
     ]
+}
+
+/// An event as it is sent: each field is a line, `data` is JSON.
+#[derive(JsonSchema)]
+#[schemars(rename = "EventMessage")]
+#[expect(dead_code, reason = "a schema only")]
+struct Message {
+    /// Its number: what to give as `Last-Event-ID` to hear only of later ones.
+    id: String,
+    /// What happened.
+    event: String,
+    /// All of it, as JSON.
+    data: String,
 }
 
 async fn events(State(api): State<Api>, caller: Caller, Id(id): Id, query: Query, headers: HeaderMap) -> Reply {

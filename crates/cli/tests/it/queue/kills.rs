@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
 use testkit::postgres;
 
 use self::count::{Counted, count};
