@@ -28,9 +28,8 @@ cargo xtask services up|down|status [NAME...]
   ci         all of the stages below, in this order, comparing generated files instead of writing them, with the
              services up for the time of the tests
   setup      what the stages need beyond Rust and a linker: Debian packages, rustfmt and clippy, cargo-deny, a Python
-             environment with pyarrow, fastavro, confluent-kafka and schemathesis, and Apache Kafka. Stages ask for what they
-             need, so
-             this need not be run first
+             environment with pyarrow, fastavro, confluent-kafka and schemathesis, and Apache Kafka. Stages ask
+             for what they need, so this need not be run first
   fmt        rustfmt, changing nothing (`cargo fmt` changes)
   tidy       the rules that lints can't hold: layers, file length, links, listed modules (also a test of xtask)
   deny       one version of each crate, known licences, no foreign sources (deny.toml)

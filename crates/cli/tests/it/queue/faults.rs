@@ -76,7 +76,7 @@ fn begin(http: &Http, path: &str, head: &str, body: &[u8]) -> TcpStream {
 
 /// The whole answer of a server that closes.
 fn answer(mut stream: TcpStream) -> String {
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -181,7 +181,7 @@ fn what_is_too_large_is_refused_with_its_size_and_takes_no_memory() {
     // Who announces more than anybody would send is refused before it is sent.
     let huge = "Connection: close\r\nContent-Length: 999999999999\r\n";
     let mut stream = begin(&http, "/v1/queues/default/jobs", huge, b"");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let mut start = [0; 12];
     stream.read_exact(&mut start).unwrap();
     assert_eq!(&start, b"HTTP/1.1 413");

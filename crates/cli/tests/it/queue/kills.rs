@@ -93,11 +93,15 @@ fn killed(stage: &Stage) -> Counted {
         let (mut server, http) = place.serve();
         load.is_at(&http);
         load.is_enough.store(true, Ordering::Relaxed);
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
         until_ended(&http);
         load.is_over.store(true, Ordering::Relaxed);
         // The last of them may still be hearing of its last job's end.
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        for worker in workers {
+            worker.join().unwrap();
+        }
         let counted = count(&http, &load);
         server.signal("TERM");
         server.succeed();

@@ -17,27 +17,38 @@ use crate::queue::server::{Http, Place};
 /// A queue whose jobs are on a disk of their own.
 const ON_DISK: &str = "store: {sqlite: {path: disk/jobs.db}}\nlisten: 127.0.0.1:0\nqueues: {default: {}}\n";
 
-/// Puts jobs from several clients until the server has gone. What was acknowledged, and what the last replies were.
+/// What clients were told.
+#[derive(Default)]
+struct Told {
+    acknowledged: Mutex<Vec<String>>,
+    refused: Mutex<Vec<u16>>,
+}
+
+impl Told {
+    /// Puts jobs until the server has gone.
+    fn put(&self, http: &Http, client: usize) {
+        let job = json!({"payload": format!("{client} {}", "x".repeat(5000))});
+        while let Some(reply) = http.try_post("/v1/queues/default/jobs", &job) {
+            if reply.status == 201 {
+                self.acknowledged.lock().unwrap().push(reply.ok()["id"].as_str().unwrap().to_owned());
+            } else {
+                self.refused.lock().unwrap().push(reply.status);
+            }
+        }
+    }
+}
+
+/// Puts jobs from several clients until the server has gone. The jobs that were acknowledged, and the refusals.
 fn put_until_gone(http: &Http, while_it_runs: impl FnOnce()) -> (Vec<String>, Vec<u16>) {
-    let (acknowledged, refused) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let told = Told::default();
     thread::scope(|scope| {
         for client in 0..8 {
-            let (acknowledged, refused) = (&acknowledged, &refused);
-            scope.spawn(move || {
-                let job = json!({"payload": format!("{client} {}", "x".repeat(5000))});
-                while let Some(reply) = http.try_post("/v1/queues/default/jobs", &job) {
-                    if reply.status == 201 {
-                        let id = reply.ok()["id"].as_str().unwrap().to_owned();
-                        acknowledged.lock().unwrap().push(id);
-                    } else {
-                        refused.lock().unwrap().push(reply.status);
-                    }
-                }
-            });
+            let told = &told;
+            scope.spawn(move || told.put(http, client));
         }
         while_it_runs();
     });
-    (acknowledged.into_inner().unwrap(), refused.into_inner().unwrap())
+    (told.acknowledged.into_inner().unwrap(), told.refused.into_inner().unwrap())
 }
 
 /// It ended by itself, with words on what the store said.

@@ -165,9 +165,9 @@ fn bodies_that_nobody_means_are_refused_and_break_nothing() {
             let is_problem = reply.header("content-type") == Some("application/problem+json");
             assert_eq!(is_problem, reply.status >= 400, "{method} {path} {shown}\n{reply:?}");
             if is_problem {
-                refused += 1
+                refused += 1;
             } else {
-                taken += 1
+                taken += 1;
             }
             continue;
         }
