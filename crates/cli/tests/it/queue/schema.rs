@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{python, skip};
+use testkit::{postgres, python, skip};
 
 use super::ECHO;
 use super::server::Place;
@@ -25,9 +25,19 @@ const LOOK_SECONDS: u32 = 20;
 
 #[test]
 fn a_program_that_reads_the_description_finds_nothing_that_differs() {
-    let test = "queue: schemathesis";
-    let Some(python) = python() else { return skip(test, "no Python environment: cargo xtask setup") };
-    let place = Place::new(ECHO);
+    look(ECHO);
+}
+
+#[test]
+fn a_program_that_reads_the_description_finds_nothing_that_differs_on_postgres() {
+    let Some(server) = postgres::shared("queue: schemathesis on PostgreSQL") else { return };
+    let store = format!("{{postgres: {{url: \"{}\"}}}}", server.url(&server.schema("description")));
+    look(&ECHO.replace("{sqlite: {path: jobs.db}}", &store));
+}
+
+fn look(spec: &str) {
+    let Some(python) = python() else { return skip("queue: schemathesis", "no Python environment: HEADWATER_PYTHON") };
+    let place = Place::new(spec);
     place.write("schemathesis.toml", CONFIGURATION);
     let (mut server, http) = place.serve();
     let is_over = AtomicBool::new(false);

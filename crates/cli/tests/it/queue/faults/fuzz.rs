@@ -3,6 +3,7 @@
 //! `HEADWATER_FUZZ` says how many (3,000 by default), `HEADWATER_SEED` repeats a run.
 
 use serde_json::{Value, json};
+use testkit::postgres;
 
 use super::{TWO, assert_serves, stops};
 use crate::process::{draw, given};
@@ -142,9 +143,20 @@ fn leased(http: &Http) -> Option<(String, String)> {
 
 #[test]
 fn bodies_that_nobody_means_are_refused_and_break_nothing() {
+    fuzz(TWO);
+}
+
+#[test]
+fn bodies_that_nobody_means_are_refused_by_a_server_on_postgres() {
+    let Some(server) = postgres::shared("queue: odd bodies on PostgreSQL") else { return };
+    let store = format!("{{postgres: {{url: \"{}\"}}}}", server.url(&server.schema("fuzz")));
+    fuzz(&TWO.replace("{sqlite: {path: jobs.db}}", &store));
+}
+
+/// Sends odd bodies to a server on a store, then asks for everything, of that server and of the next.
+fn fuzz(spec: &str) {
     let mut draw = draw();
-    // Nothing that is put with odd settings keeps the jobs of this test from being leased.
-    let place = Place::new(TWO);
+    let place = Place::new(spec);
     let (mut server, http) = place.serve();
     let valid = valid();
     let (mut taken, mut refused) = (0, 0);
