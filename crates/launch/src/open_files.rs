@@ -17,7 +17,7 @@ pub fn raise_open_files() {
     let given = getrlimit(Resource::Nofile);
     let most = given.maximum.map_or(OPEN_FILES_MAX, |maximum| maximum.min(OPEN_FILES_MAX));
     let is_less = given.current.is_some_and(|current| current < most);
-    if is_less && GIVEN.set(given.clone()).is_ok() {
+    if is_less && GIVEN.set(given).is_ok() {
         // Where even this is refused, clients wait until others have gone.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: given.maximum });
     }
@@ -25,5 +25,5 @@ pub fn raise_open_files() {
 
 /// What processes are to be given, where that is not what this one has.
 pub(crate) fn given() -> Option<Rlimit> {
-    GIVEN.get().cloned()
+    GIVEN.get().copied()
 }

@@ -2,9 +2,9 @@
 
 mod away;
 mod document;
-mod postgres;
 mod faults;
 mod kills;
+mod postgres;
 mod server;
 mod verbs;
 

@@ -130,7 +130,7 @@ fn prepare(command: &Command, program: &PathBuf) -> std::process::Command {
             rustix::process::setrlimit(Resource::Data, Rlimit { current: private, maximum: private })?;
         }
         if let Some(given) = &open_files {
-            rustix::process::setrlimit(Resource::Nofile, given.clone())?;
+            rustix::process::setrlimit(Resource::Nofile, *given)?;
         }
         Ok(())
     };
