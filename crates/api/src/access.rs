@@ -52,32 +52,6 @@ impl Access {
         Ok(Self(Some(grants.into_iter().map(Arc::new).collect())))
     }
 
-    /// As a document's `auth` says, or open where it says nothing. Returns all problems.
-    pub fn of(auth: Option<&AuthSpec>, secrets: &Secrets) -> Result<Self, Vec<document::Problem>> {
-        let Some(auth) = auth else { return Ok(Self::open()) };
-        let (mut grants, mut problems): (Vec<Grant>, Vec<document::Problem>) = (Vec::new(), Vec::new());
-        for (holder, spec) in &auth.tokens {
-            let path = format!("spec.auth.tokens.{holder}.value");
-            let grant = secrets.resolve(&spec.value, &path).map(|token| Grant {
-                holder: holder.clone(),
-                token,
-                scopes: spec.scopes.clone(),
-                queues: spec.queues.clone(),
-            });
-            match grant.map(|grant| (weakness(&grant, &grants), grant)) {
-                Ok((None, grant)) => grants.push(grant),
-                Ok((Some(found), _)) => problems.push(
-                    document::Problem::at(path)
-                        .found(format!("a token that is {found}"))
-                        .expected(format!("a token of its own, of at least {TOKEN_BYTES_MIN} characters"))
-                        .hint("make one with `openssl rand -hex 32`"),
-                ),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if problems.is_empty() { Ok(Self(Some(grants.into_iter().map(Arc::new).collect()))) } else { Err(problems) }
-    }
-
     /// Whether this may guard what is listened on at `address`.
     pub fn check(&self, address: SocketAddr) -> Result<(), Error> {
         match &self.0 {
@@ -104,6 +78,31 @@ impl Access {
         }
         found.map(|grant| Caller(Some(grant))).ok_or_else(|| unauthorized("the token is not known"))
     }
+}
+
+/// Who may do what as a document's `auth` says, or all that is wrong with it.
+pub fn grants(auth: Option<&AuthSpec>, secrets: &Secrets) -> Result<Vec<Grant>, Vec<document::Problem>> {
+    let (mut grants, mut problems): (Vec<Grant>, Vec<document::Problem>) = (Vec::new(), Vec::new());
+    for (holder, spec) in auth.iter().flat_map(|auth| &auth.tokens) {
+        let path = document::Path::default().field("spec").field("auth").field("tokens").field(holder).field("value");
+        let grant = secrets.resolve(&spec.value, &path.to_string()).map(|token| Grant {
+            holder: holder.clone(),
+            token,
+            scopes: spec.scopes.clone(),
+            queues: spec.queues.clone(),
+        });
+        match grant.map(|grant| (weakness(&grant, &grants), grant)) {
+            Ok((None, grant)) => grants.push(grant),
+            Ok((Some(found), _)) => problems.push(
+                document::Problem::at(path)
+                    .found(format!("a token that is {found}"))
+                    .expected(format!("a token of its own, of at least {TOKEN_BYTES_MIN} characters"))
+                    .hint("make one with `openssl rand -hex 32`"),
+            ),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(grants) } else { Err(problems) }
 }
 
 /// What is wrong with a token beside others.
@@ -280,15 +279,15 @@ mod tests {
         let variable = |key: &str, value: &str| (format!("HEADWATER_SECRET_API_{key}"), value.to_owned());
         let long = "0123456789abcdef";
         let secrets = Secrets::new([variable("A", long), variable("B", "short"), variable("C", long)]);
-        let problems = Access::of(Some(&auth), &secrets).unwrap_err();
+        let problems = grants(Some(&auth), &secrets).unwrap_err();
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 3, "{told:?}");
         for (told, word) in told.iter().zip(["short", "`a`", "HEADWATER_SECRET_API_D"]) {
             assert!(told.contains(word) && !told.contains(long), "{told}");
         }
         let auth: AuthSpec = serde_json::from_value(serde_json::json!({"tokens": {"a": token("a")}})).unwrap();
-        assert!(Access::of(Some(&auth), &secrets).unwrap().0.is_some());
-        assert!(Access::of(None, &secrets).unwrap().0.is_none());
+        assert_eq!(grants(Some(&auth), &secrets).unwrap().len(), 1);
+        assert!(grants(None, &secrets).unwrap().is_empty());
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod unsent;
 mod wait;
 mod wire;
 
-pub use access::{Access, Grant, TOKEN_BYTES_MIN};
+pub use access::{Access, Grant, TOKEN_BYTES_MIN, grants};
 pub use error::Error;
 pub use limit::Limits;
 pub use openapi::openapi;

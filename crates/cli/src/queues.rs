@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use document::{Document, Path, Problem, Secret};
+use document::{Document, Problem, Secret};
 use queue::{Facts, Plan, Service, World};
 
 use crate::documents::label;
@@ -38,7 +38,7 @@ impl LoadedQueue {
     /// Looks at the world. The tokens are looked for, and are no part of what is seen.
     pub(crate) fn facts(&self, session: &Session) -> Result<Facts, Unseen> {
         let unseen = |Problems(problems): Problems| Unseen(problems.into());
-        self.tokens(session).map_err(unseen)?;
+        self.grants(session).map_err(unseen)?;
         Ok(queue::facts(&self.service, &self.world(session).map_err(unseen)?))
     }
 
@@ -55,22 +55,9 @@ impl LoadedQueue {
         queue::plan(&self.service, facts).map_err(|found| self.locate(found))
     }
 
-    /// The tokens, or all that is wrong with them.
-    pub(crate) fn tokens(&self, session: &Session) -> Result<Vec<Secret>, Problems> {
-        let (mut tokens, mut problems) = (Vec::new(), Vec::new());
-        let path = Path::default().field("spec").field("auth").field("tokens");
-        for (name, token) in self.service.spec.auth.iter().flat_map(|auth| &auth.tokens) {
-            let path = path.field(name).field("value");
-            match session.secrets.resolve(&token.value, &path.to_string()) {
-                Ok(secret) if secret.expose().len() < api::TOKEN_BYTES_MIN => {
-                    let expected = format!("at least {} characters, so that nobody guesses it", api::TOKEN_BYTES_MIN);
-                    problems.push(Problem::at(path).found("a token that is short").expected(expected));
-                }
-                Ok(secret) => tokens.push(secret),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if problems.is_empty() { Ok(tokens) } else { Err(self.locate(problems)) }
+    /// Who may do what, or all that is wrong with it.
+    pub(crate) fn grants(&self, session: &Session) -> Result<Vec<api::Grant>, Problems> {
+        api::grants(self.service.spec.auth.as_ref(), &session.secrets).map_err(|problems| self.locate(problems))
     }
 
     /// The file of jobs, where they are in one.
@@ -87,18 +74,12 @@ impl LoadedQueue {
     }
 }
 
-/// Who may do what, of the holders of a plan and their tokens in the same order, and the token of our own workers.
-pub(crate) fn access(plan: &Plan, tokens: Vec<Secret>) -> anyhow::Result<(api::Access, Option<String>)> {
-    if plan.holders.is_empty() {
+/// Who may do what: everybody where nobody is granted anything, otherwise also our own workers, by the token that is
+/// given back.
+pub(crate) fn access(plan: &Plan, mut grants: Vec<api::Grant>) -> anyhow::Result<(api::Access, Option<String>)> {
+    if grants.is_empty() {
         return Ok((api::Access::open(), None));
     }
-    let held = plan.holders.iter().zip(tokens).map(|(holder, token)| api::Grant {
-        holder: holder.name.clone(),
-        token,
-        scopes: holder.scopes.clone(),
-        queues: holder.queues.clone(),
-    });
-    let mut grants: Vec<api::Grant> = held.collect();
     let own = queue::own_token()?;
     let mut queues: Vec<String> = plan.pools.iter().flat_map(|pool| pool.queues.clone()).collect();
     queues.sort();

@@ -1,8 +1,10 @@
 //! The seam between the queue and where it keeps its jobs.
 
+mod asked;
 pub(crate) mod postgres;
 mod row;
 pub(crate) mod sqlite;
+mod steps;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -18,6 +18,7 @@ mod read;
 mod row;
 mod server;
 mod slot;
+mod steps;
 mod sweep;
 mod tell;
 mod writer;

@@ -19,6 +19,9 @@ pub(super) enum Code {
 
 pub(super) const CODES: usize = 8;
 
+/// Those that count for a queue's depth.
+pub(super) const NOT_ENDED: [Code; 5] = [Code::Scheduled, Code::Waiting, Code::Parked, Code::Ready, Code::Running];
+
 const ALL: [Code; CODES] = [
     Code::Scheduled,
     Code::Waiting,

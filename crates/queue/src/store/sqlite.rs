@@ -14,6 +14,7 @@ mod queues;
 mod read;
 mod row;
 mod slot;
+mod steps;
 mod sweep;
 #[cfg(test)]
 mod tests;

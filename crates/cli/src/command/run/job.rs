@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use document::Secret;
 use queue::Worked;
 use stdx::{Level, Stop};
 use stream::{Report, StreamMeter};
@@ -44,8 +43,8 @@ pub(super) struct StreamWork {
 #[derive(Clone)]
 pub(super) struct QueueWork {
     pub(super) plan: queue::Plan,
-    /// The tokens of the plan's holders, in their order.
-    pub(super) tokens: Vec<Secret>,
+    /// Who may do what.
+    pub(super) grants: Vec<api::Grant>,
     pub(super) meter: Arc<queue::Meter>,
     /// What is asked of the workers.
     pub(super) level: watch::Sender<Level>,
@@ -55,9 +54,9 @@ pub(super) struct QueueWork {
 }
 
 impl QueueWork {
-    pub(super) fn new(plan: queue::Plan, tokens: Vec<Secret>, world: queue::World) -> Self {
+    pub(super) fn new(plan: queue::Plan, grants: Vec<api::Grant>, world: queue::World) -> Self {
         let meter = Arc::new(queue::Meter::default());
-        Self { plan, tokens, meter, level: watch::Sender::new(Level::Run), is_ready: watch::Sender::new(false), world }
+        Self { plan, grants, meter, level: watch::Sender::new(Level::Run), is_ready: watch::Sender::new(false), world }
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn serve(work: &QueueWork, until_idle: bool, screen: &Screen, runtime
     // Each client that waits has a connection, and most systems give a process few.
     launch::raise_open_files();
     let plan = &work.plan;
-    let (access, own_token) = queues::access(plan, work.tokens.clone())?;
+    let (access, own_token) = queues::access(plan, work.grants.clone())?;
     let opened = queue::open(plan, &work.world)?;
     let listener = TcpListener::bind(plan.listen).with_context(|| format!("listen on {}", plan.listen))?;
     listener.set_nonblocking(true).context("listen without blocking")?;

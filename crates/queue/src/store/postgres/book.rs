@@ -315,7 +315,7 @@ impl Book {
     }
 
     /// The server's time, in milliseconds since 1970.
-    pub(super) fn now(&self) -> i64 {
+    pub(super) fn wall(&self) -> i64 {
         if self.clock.is_manual() {
             return self.time.wall;
         }
@@ -325,7 +325,7 @@ impl Book {
 
     /// The time by which leases run: it does not jump.
     pub(super) fn lease_now(&self) -> i64 {
-        self.now() - self.time.skew
+        self.wall() - self.time.skew
     }
 
     /// A deadline of a lease by the calendar.
@@ -342,7 +342,7 @@ impl Book {
         }
         let count = self.serials.0 & 0x7fff;
         self.serials.0 += 1;
-        let millis = self.now().max(self.last_serial >> 15);
+        let millis = self.wall().max(self.last_serial >> 15);
         let serial = millis << 15 | count;
         self.last_serial = if serial > self.last_serial { serial } else { (millis + 1) << 15 | count };
         Ok(self.last_serial)
@@ -387,10 +387,6 @@ impl Book {
 
     pub(super) fn queue(&self, id: i64) -> Result<&Queue, Error> {
         self.queues.get(&id).ok_or_else(|| Error::no_queue(&id.to_string()))
-    }
-
-    pub(super) fn settings(&self, id: i64) -> Result<Arc<QueueSettings>, Error> {
-        self.queue(id).map(|queue| Arc::clone(&queue.settings))
     }
 }
 
@@ -448,19 +444,8 @@ impl Book {
         self.tallies.push((lane, code, by));
     }
 
-    /// Moves a job to another state: the counts, the keys and those who wait hear of it. The row is not stored yet.
-    pub(super) fn move_to(&mut self, row: &mut Row, code: Code) {
-        if row.code == Code::Running {
-            self.wake_for_room(row.queue);
-        }
-        self.tally(row.lane, row.code, -1);
-        self.tally(row.lane, code, 1);
-        row.code = code;
-        self.moved(row);
-    }
-
     /// Where a queue bounds how many of its jobs run, one that stops running lets another begin.
-    fn wake_for_room(&mut self, queue: i64) {
+    pub(super) fn wake_for_room(&mut self, queue: i64) {
         let Some(queue) = self.queues.get(&queue).filter(|queue| queue.settings.concurrency.is_some()) else { return };
         self.wakes.extend(queue.lanes.iter().map(|lane| Wake::Ready(*lane)));
     }
@@ -471,15 +456,5 @@ impl Book {
         }
         self.slots.extend(row.slot);
         self.wakes.push(Wake::Job(row.serial, row.tail));
-    }
-
-    /// Notes what happened to a job. The row's count is not stored yet.
-    pub(super) fn event(&mut self, row: &mut Row, event: &str, data: Option<&serde_json::Value>) -> Done<()> {
-        row.events += 1;
-        let data = data.map(ToString::to_string);
-        let now = self.now();
-        let sql = "INSERT INTO event VALUES ($1, $2, $3, $4, $5)";
-        self.db()?.execute(sql, &[&row.serial, &row.events, &now, &event, &data])?;
-        Ok(())
     }
 }

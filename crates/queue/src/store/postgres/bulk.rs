@@ -7,11 +7,11 @@ use postgres::types::Type;
 
 use super::book::Book;
 use super::db::{Broken, Done, Param};
-use super::put::{Asked, PutAs};
 use super::row::{self, Code, Row};
 use crate::error::Error;
 use crate::job::NewJob;
 use crate::store::Placed;
+use crate::store::asked::Asked;
 
 /// From how many jobs on it pays: fewer are put one by one.
 pub(super) const JOBS_MIN: usize = 16;
@@ -26,7 +26,7 @@ pub(super) struct Bulk {
     /// The bound of each concurrency key as it was stored last, and the key's number.
     slots: HashMap<String, (u32, i64)>,
     /// Jobs of the queue that have not ended, these among them.
-    depth: u64,
+    depth: i64,
     rows: Vec<(Row, Asked)>,
 }
 
@@ -63,7 +63,7 @@ impl Bulk {
         book.admit(self.queue, &asked, self.depth)?;
         let placed = if asked.job.after.is_empty() {
             let slot = self.slot(book, &asked.job)?;
-            let row = book.row_for(self.queue, &asked, PutAs { pending: 0, slot })?;
+            let row = book.row_for(self.queue, &asked, 0, slot)?;
             book.tally(row.lane, row.code, 1);
             book.moved(&row);
             let placed = Placed { id: row.id(), state: row.code.state(), duplicate: false };

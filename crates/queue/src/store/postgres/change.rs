@@ -2,7 +2,6 @@
 
 use super::book::Book;
 use super::db::Done;
-use super::put::millis;
 use super::read;
 use super::row::{self, Code, Row};
 use crate::error::Error;
@@ -10,6 +9,7 @@ use crate::id::JobId;
 use crate::job::{Reason, State};
 use crate::limit;
 use crate::moment::Moment;
+use crate::store::steps::{Steps as _, millis};
 use crate::store::{Change, Changed, RetryMany};
 
 /// Workers that are remembered as drained. Past it, all are forgotten: a drain is a wish, not a promise.
@@ -88,16 +88,8 @@ impl Book {
             let needed = "only a job that failed or was cancelled can be tried again";
             return Err(Error::WrongState { id, state: row.code.state(), needed }.into());
         }
-        self.retry_row(&mut row)?;
+        self.begin_anew(&mut row)?;
         self.reply(&row)
-    }
-
-    fn retry_row(&mut self, row: &mut Row) -> Done<()> {
-        let now = self.now();
-        (row.attempt, row.pending, row.reason, row.ended) = (0, 0, None, None);
-        (row.alone, row.due) = (false, now);
-        self.event(row, "retried", None)?;
-        self.place_and_store(row, now)
     }
 
     fn retry_many(&mut self, many: &RetryMany) -> Done<Changed> {
@@ -119,7 +111,7 @@ impl Book {
             count += serials.len();
             for serial in serials {
                 let row = row::load(self.db()?, serial)?.filter(|row| row.code == code);
-                row.map(|mut row| self.retry_row(&mut row)).transpose()?;
+                row.map(|mut row| self.begin_anew(&mut row)).transpose()?;
             }
         }
         Ok(Changed::Count(count))

@@ -1,18 +1,15 @@
 //! Attempts end.
 
-use std::time::Duration;
-
 use super::book::Book;
 use super::db::{Done, Fault};
 use super::held::parts;
-use super::put::millis;
 use super::row::{self, Code, Row};
 use crate::error::Error;
 use crate::id::{JobId, Token};
-use crate::job::{Failure, Reason};
-use crate::lease::{Ack, Ending, Finish, FinishReply, Finished, Nack, Outcome};
+use crate::lease::{Ack, Ending, Finish, FinishReply, Finished, Outcome};
 use crate::limit;
 use crate::moment::Moment;
+use crate::store::steps::Steps as _;
 
 impl Book {
     pub(super) fn finish(&mut self, finish: &Finish) -> Done<FinishReply> {
@@ -88,79 +85,6 @@ impl Book {
             enqueued.push(self.put_child(queue, child)?.id);
         }
         Ok(enqueued)
-    }
-
-    fn nack(&mut self, row: &mut Row, nack: &Nack) -> Done<()> {
-        self.store_failure(row.serial, &nack.error)?;
-        row.alone = false;
-        if row.cancel {
-            return self.end(row, Code::Cancelled, Some(Reason::Requested));
-        }
-        if let Some(snooze) = nack.snooze {
-            row.attempt = row.attempt.saturating_sub(1);
-            return self.come_back(row, snooze.get(), "snoozed");
-        }
-        self.failed(row, nack.reason, nack.retry)
-    }
-
-    /// An attempt failed: another one, or the end.
-    pub(super) fn failed(&mut self, row: &mut Row, reason: Reason, retry: bool) -> Done<()> {
-        if !retry || row.attempt >= row.attempts {
-            return self.end(row, Code::Failed, Some(reason));
-        }
-        row.reason = Some(reason);
-        let own = self.body(row.serial)?.0.backoff;
-        let backoff = own.map_or_else(|| self.settings(row.queue).map(|settings| settings.backoff), Ok)?;
-        self.come_back(row, backoff.wait(row.attempt, fastrand::f64()), "retry")
-    }
-
-    /// Back to the line after a while, at its end.
-    fn come_back(&mut self, row: &mut Row, wait: Duration, event: &str) -> Done<()> {
-        let now = self.now();
-        row.due = now.saturating_add(millis(wait));
-        let data = serde_json::json!({
-            "reason": row.reason.map(Reason::as_str), "runAt": Moment::from_millis(row.due).to_string(),
-        });
-        self.event(row, event, Some(&data))?;
-        self.place_and_store(row, now)
-    }
-
-    /// Back to its old place in line, as if it had not been leased.
-    pub(super) fn go_back(&mut self, row: &mut Row, event: &str) -> Done<()> {
-        if row.cancel {
-            return self.end(row, Code::Cancelled, Some(Reason::Requested));
-        }
-        row.attempt = row.attempt.saturating_sub(1);
-        self.back_in_line(row, event)
-    }
-
-    /// Back to its old place in line.
-    pub(super) fn back_in_line(&mut self, row: &mut Row, event: &str) -> Done<()> {
-        self.event(row, event, None)?;
-        let code = if row.slot.is_some() { Code::Parked } else { Code::Ready };
-        self.move_to(row, code);
-        row::update(self.db()?, row)?;
-        Ok(())
-    }
-
-    pub(super) fn store_failure(&mut self, serial: i64, failure: &Failure) -> Done<()> {
-        let sql = "INSERT INTO result (serial, error) VALUES ($1, $2) ON CONFLICT (serial) DO UPDATE SET error = excluded.error";
-        self.db()?.execute(sql, &[&serial, &serde_json::to_string(failure)?])?;
-        Ok(())
-    }
-
-    /// The lease is over. What it came to is kept, so that a repeated finish gets the same answer; '' where it was
-    /// lost.
-    pub(super) fn let_go(&mut self, row: &Row, outcome: &str) -> Done<()> {
-        self.drop_artifacts(row)?;
-        let sql = "UPDATE lease SET outcome = $3 WHERE serial = $1 AND number = $2";
-        self.db()?.execute(sql, &[&row.serial, &row.lease, &outcome])?;
-        if !row.code.has_ended() {
-            let sql = "DELETE FROM lease WHERE serial = $1 AND number <= \
-                       (SELECT number FROM lease WHERE serial = $1 ORDER BY number DESC LIMIT 1 OFFSET $2)";
-            self.db()?.execute(sql, &[&row.serial, &i64::from(limit::LEASES_REMEMBERED)])?;
-        }
-        Ok(())
     }
 
     /// Gives back leases whose reply nobody took.

@@ -8,12 +8,12 @@ use document::Duration as Written;
 use super::book::{Book, Lane};
 use super::db::Done;
 use super::held::{Held, parts};
-use super::put::millis;
 use super::row::{self, Code, Row};
 use crate::error::Error;
 use crate::job::{self, NewJob};
 use crate::lease::{Beat, Lease, LeaseRequest, Pulse};
 use crate::limit;
+use crate::store::steps::{Steps as _, millis};
 
 /// How many more may run, as far as it was asked.
 #[derive(Default)]

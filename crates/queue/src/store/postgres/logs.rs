@@ -6,6 +6,7 @@ use super::row;
 use crate::error::Error;
 use crate::id::{JobId, Token};
 use crate::limit;
+use crate::store::steps::Steps as _;
 
 /// What a log says last when it is full.
 const FULL: &str = "(the log is full: what follows is dropped)";

@@ -1,7 +1,5 @@
 //! Jobs come in.
 
-use std::time::Duration;
-
 use super::book::Book;
 use super::bulk::{self, Bulk};
 use super::db::{Broken, Done, Fault};
@@ -10,13 +8,10 @@ use crate::error::Error;
 use crate::id::JobId;
 use crate::job::{NewJob, OnFail};
 use crate::limit;
+use crate::store::asked::{Asked, Known, has_room};
+use crate::store::row::NOT_ENDED;
+use crate::store::steps::Steps as _;
 use crate::store::{Placed, Put};
-
-/// How long a client waits before it tries a full queue again.
-const FULL_RETRY: Duration = Duration::from_secs(1);
-
-/// States that count for a queue's depth.
-const NOT_ENDED: [Code; 5] = [Code::Scheduled, Code::Waiting, Code::Parked, Code::Ready, Code::Running];
 
 impl Book {
     pub(super) fn put(&mut self, put: &Put) -> Done<Vec<Result<Placed, Error>>> {
@@ -77,29 +72,22 @@ impl Book {
     }
 
     /// Jobs of a queue that have not ended.
-    pub(super) fn depth(&mut self, queue: i64) -> Done<u64> {
-        Ok(u64::try_from(self.count(queue, &NOT_ENDED)?).unwrap_or(0))
+    pub(super) fn depth(&mut self, queue: i64) -> Done<i64> {
+        self.count(queue, &NOT_ENDED)
     }
 
     /// Refuses a job that the queue does not take, and all where it takes none.
-    pub(super) fn admit(&self, queue: i64, asked: &Asked, depth: u64) -> Done<()> {
+    pub(super) fn admit(&self, queue: i64, asked: &Asked, depth: i64) -> Done<()> {
         let found = self.queue(queue)?;
         found.settings.admit(&asked.job)?;
-        let name = || found.name.as_ref().to_owned();
-        if found.draining {
-            return Err(Error::Draining { queue: name() }.into());
-        }
-        if depth >= found.settings.depth_max {
-            return Err(Error::QueueFull { queue: name(), depth, retry_after: FULL_RETRY }.into());
-        }
-        Ok(())
+        Ok(has_room(&found.name, &found.settings, found.draining, depth)?)
     }
 
     /// Checks everything before it writes anything, so that a refused job leaves no trace.
     pub(super) fn put_asked(&mut self, queue: i64, asked: &Asked) -> Done<Placed> {
         let (pending, fails) = self.parents(&asked.job)?;
         let slot = asked.job.concurrency.as_ref().map(|it| self.slot(queue, &it.key, it.max)).transpose()?;
-        let mut row = self.row_for(queue, asked, PutAs { pending, slot })?;
+        let mut row = self.row_for(queue, asked, pending, slot)?;
         if !row::insert(self.db()?, &row, &asked.spec, asked.trace.as_deref())? {
             // Another replica has put this key, and has just committed it.
             let first = self.first(queue, asked)?;
@@ -118,39 +106,12 @@ impl Book {
         Ok(Placed { id: row.id(), state: row.code.state(), duplicate: false })
     }
 
-    /// The row of a new job.
-    pub(super) fn row_for(&mut self, queue: i64, asked: &Asked, put: PutAs) -> Done<Row> {
-        let job = &asked.job;
+    /// The row of a new job, which belongs where it says. Nothing is written.
+    pub(super) fn row_for(&mut self, queue: i64, asked: &Asked, pending: u32, slot: Option<i64>) -> Done<Row> {
         let settings = self.settings(queue)?;
-        let lane = self.lane(queue, job.kind.as_deref())?;
+        let lane = self.lane(queue, asked.job.kind.as_deref())?;
         let now = self.now();
-        let keep = job.result_ttl.unwrap_or(settings.retention).get();
-        let key_ttl = job.key.as_ref().map_or(Duration::ZERO, |_| job.key_ttl.unwrap_or(settings.key_ttl).get());
-        let run_at = job.run_at.map_or(now, crate::Moment::millis).max(now);
-        let mut row = Row {
-            serial: self.next_serial()?,
-            tail: fastrand::i64(0..1 << 59),
-            queue,
-            lane,
-            code: Code::Scheduled,
-            reason: None,
-            due: job.delay.map_or(run_at, |delay| now.saturating_add(millis(delay.get()))),
-            priority: job.priority,
-            attempt: 0,
-            attempts: job.attempts.unwrap_or(settings.attempts),
-            pending: put.pending,
-            runs_on_fail: job.on_fail == OnFail::Run,
-            slot: put.slot,
-            cancel: false,
-            alone: false,
-            created: now,
-            started: None,
-            ended: None,
-            keep: millis(keep.max(key_ttl)),
-            lease: None,
-            events: 1,
-            key: job.key.clone(),
-        };
+        let mut row = asked.row(Known { serial: self.next_serial()?, queue, lane, pending, slot }, &settings, now);
         row.code = self.place(&mut row, now)?;
         Ok(row)
     }
@@ -188,114 +149,10 @@ impl Book {
         Ok((pending, fails))
     }
 
-    /// Where a job that is not running belongs. `due` is its time before, and its place in line after where it is in
-    /// line. Its concurrency key, if it has one, may still move it.
-    pub(super) fn place(&mut self, row: &mut Row, now: i64) -> Done<Code> {
-        if row.pending > 0 {
-            return Ok(Code::Waiting);
-        }
-        if row.due > now {
-            return Ok(Code::Scheduled);
-        }
-        let ageing = millis(self.settings(row.queue)?.ageing.get());
-        row.due -= i64::from(row.priority) * ageing;
-        Ok(if row.slot.is_some() { Code::Parked } else { Code::Ready })
-    }
-
-    /// Puts a job where it belongs.
-    pub(super) fn place_and_store(&mut self, row: &mut Row, now: i64) -> Done<()> {
-        let code = self.place(row, now)?;
-        self.move_to(row, code);
-        row::update(self.db()?, row)?;
-        Ok(())
-    }
-
-    /// Ends a job, and with it those that can't run without it.
-    pub(super) fn end(&mut self, row: &mut Row, code: Code, reason: Option<crate::Reason>) -> Done<()> {
-        self.end_one(row, code, reason)?;
-        let mut ended = vec![(row.serial, code)];
-        while let Some((parent, how)) = ended.pop() {
-            for child in self.untold(parent)? {
-                let child = row::load(self.db()?, child)?;
-                let told = child.map(|child| self.tell_child(child, how)).transpose()?;
-                ended.extend(told.flatten());
-            }
-        }
-        Ok(())
-    }
-
-    /// A parent has ended like this. Gives back the child, if that ends it.
-    fn tell_child(&mut self, mut child: Row, how: Code) -> Done<Option<(i64, Code)>> {
-        child.pending = child.pending.saturating_sub(1);
-        if how != Code::Succeeded && !child.runs_on_fail {
-            self.end_one(&mut child, Code::Cancelled, Some(crate::Reason::Dependency))?;
-            return Ok(Some((child.serial, Code::Cancelled)));
-        }
-        if child.pending == 0 && child.code == Code::Waiting {
-            // It joins the line now, whenever it was put.
-            let now = self.now();
-            child.due = child.due.max(now);
-            self.place_and_store(&mut child, now)?;
-        } else {
-            row::update(self.db()?, &child)?;
-        }
-        Ok(None)
-    }
-
-    fn end_one(&mut self, row: &mut Row, code: Code, reason: Option<crate::Reason>) -> Done<()> {
-        let now = self.now();
-        self.move_to(row, code);
-        row.reason = reason;
-        row.ended = Some(now);
-        row.due = now.saturating_add(row.keep);
-        row.cancel = false;
-        let data = reason.map(|reason| serde_json::json!({ "reason": reason.as_str() }));
-        self.event(row, code.state().as_str(), data.as_ref())?;
-        row::update(self.db()?, row)?;
-        self.db()?.execute("DELETE FROM edge WHERE child = $1", &[&row.serial])?;
-        Ok(())
-    }
-
-    /// The children that have not heard of this job's end; they have now.
-    fn untold(&mut self, parent: i64) -> Done<Vec<i64>> {
-        let sql = "UPDATE edge SET told = true WHERE parent = $1 AND NOT told RETURNING child";
-        let mut children = self.db()?.numbers(sql, &[&parent])?;
-        children.sort_unstable();
-        Ok(children)
-    }
-
     pub(super) fn find(&mut self, id: JobId) -> Done<Row> {
         let row = row::load(self.db()?, row::serial(id))?.filter(|row| row.id() == id);
         Ok(row.ok_or_else(|| Error::no_job(id))?)
     }
-}
-
-/// A job that somebody asks for, and that is as it must be.
-pub(super) struct Asked {
-    pub(super) job: NewJob,
-    /// As it is stored, without its trace.
-    pub(super) spec: String,
-    pub(super) trace: Option<String>,
-}
-
-impl Asked {
-    pub(super) fn new(mut job: NewJob) -> Done<Self> {
-        job.check()?;
-        job.queue = None;
-        job.after.sort_unstable();
-        job.after.dedup();
-        let trace = job.traceparent.take();
-        Ok(Self { spec: serde_json::to_string(&job)?, job, trace })
-    }
-}
-
-/// What the store knows of a job that comes in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PutAs {
-    /// How many of its parents have not ended.
-    pub(super) pending: u32,
-    /// Its concurrency key.
-    pub(super) slot: Option<i64>,
 }
 
 /// A refusal as an answer.
@@ -305,8 +162,4 @@ fn told<T>(done: Done<T>) -> Done<Result<T, Error>> {
         Err(Fault::Refused(error)) => Ok(Err(error)),
         Err(broken) => Err(broken),
     }
-}
-
-pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }

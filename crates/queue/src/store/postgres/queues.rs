@@ -8,6 +8,7 @@ use super::read;
 use crate::error::Error;
 use crate::moment::Moment;
 use crate::settings::{QueueSettings, ScheduleSpec};
+use crate::store::steps::Steps as _;
 use crate::store::{Changed, Declaration};
 
 impl Book {

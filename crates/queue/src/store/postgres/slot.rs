@@ -5,6 +5,7 @@
 use super::book::Book;
 use super::db::Done;
 use super::row::{self, Code};
+use crate::store::steps::Steps as _;
 
 impl Book {
     /// The key's own row, made where there is none. What the last job says of its bound holds. It is locked from here

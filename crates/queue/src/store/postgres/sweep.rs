@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::book::Book;
 use super::db::{Done, Fault};
-use super::held::Held;
 use super::read;
-use super::row::{self, Code, Row};
+use super::row::{self, Code};
 use crate::error::Error;
-use crate::job::{Failure, Reason};
+use crate::job::Reason;
 use crate::moment::Moment;
 use crate::settings::{CatchUp, Overlap, ScheduleSpec};
 use crate::store::Swept;
+use crate::store::steps::Steps as _;
 use crate::view::ScheduleInfo;
 
 /// How much of each kind one sweep does, so that it never keeps others waiting for long.
@@ -89,36 +89,9 @@ impl Book {
                 swept.lost += 1;
                 Reason::WorkerLost
             };
-            self.lapse(&mut row, &held, reason)?;
+            self.lapse(&mut row, &held.worker, held.batch, reason)?;
         }
         Ok(lapsed.len() == STEP)
-    }
-
-    fn lapse(&mut self, row: &mut Row, held: &Held, reason: Reason) -> Done<()> {
-        let data = serde_json::json!({ "worker": &held.worker, "reason": reason.as_str() });
-        self.event(row, "leaseLost", Some(&data))?;
-        if row.cancel {
-            self.end(row, Code::Cancelled, Some(Reason::Requested))?;
-        } else if reason == Reason::Timeout {
-            self.store_failure(row.serial, &Failure::new("the attempt took longer than its timeout"))?;
-            self.failed(row, reason, true)?;
-        } else if held.batch > 1 {
-            row.alone = true;
-            self.go_back(row, "lostWithOthers")?;
-        } else {
-            self.store_failure(row.serial, &Failure::new("the worker was not heard of again"))?;
-            self.lost(row)?;
-        }
-        self.let_go(row, "")
-    }
-
-    /// A worker that was lost with one job pays for it; the job comes back at once, since it has waited for a lease.
-    fn lost(&mut self, row: &mut Row) -> Done<()> {
-        if row.attempt >= row.attempts {
-            return self.end(row, Code::Failed, Some(Reason::WorkerLost));
-        }
-        row.reason = Some(Reason::WorkerLost);
-        self.back_in_line(row, "retry")
     }
 
     fn sweep_due(&mut self, swept: &mut Swept) -> Done<bool> {

@@ -14,7 +14,6 @@ use super::logs::Logs;
 use super::row::{CODES, Code, Row};
 use crate::error::Error;
 use crate::hub::Hub;
-use crate::moment::Moment;
 use crate::settings::QueueSettings;
 
 /// Why a piece of work did not end well.
@@ -282,20 +281,12 @@ impl Book {
         }
     }
 
-    pub(super) fn now(&self) -> i64 {
-        Moment::from(self.clock.now()).millis()
-    }
-
     pub(super) fn queue_id(&self, name: &str) -> Result<i64, Error> {
         self.queue_names.get(name).copied().ok_or_else(|| Error::no_queue(name))
     }
 
     pub(super) fn queue(&self, id: i64) -> Result<&Queue, Error> {
         self.queues.get(&id).ok_or_else(|| Error::no_queue(&id.to_string()))
-    }
-
-    pub(super) fn settings(&self, id: i64) -> Result<Arc<QueueSettings>, Error> {
-        self.queue(id).map(|queue| Arc::clone(&queue.settings))
     }
 
     /// Jobs of a queue in these states.
@@ -335,19 +326,8 @@ impl Book {
         self.undo.push(Undo::Tally(lane, code, by));
     }
 
-    /// Moves a job to another state: the counts, the keys and those who wait hear of it. The row is not stored yet.
-    pub(super) fn move_to(&mut self, row: &mut Row, code: Code) {
-        if row.code == Code::Running {
-            self.wake_for_room(row.queue);
-        }
-        self.tally(row.lane, row.code, -1);
-        self.tally(row.lane, code, 1);
-        row.code = code;
-        self.moved(row);
-    }
-
     /// Where a queue bounds how many of its jobs run, one that stops running lets another begin.
-    fn wake_for_room(&mut self, queue: i64) {
+    pub(super) fn wake_for_room(&mut self, queue: i64) {
         let Some(queue) = self.queues.get(&queue).filter(|queue| queue.settings.concurrency.is_some()) else { return };
         let has_some = |id: &&i64| self.lanes.get(*id).is_some_and(|lane| lane.jobs[Code::Ready.at()] > 0);
         self.wakes.extend(queue.lanes.iter().filter(has_some).map(|lane| Wake::Ready(*lane)));
@@ -359,15 +339,6 @@ impl Book {
         }
         self.slots.extend(row.slot);
         self.wakes.push(Wake::Job(row.serial, row.tail));
-    }
-
-    /// Notes what happened to a job. The row's count is not stored yet.
-    pub(super) fn event(&self, row: &mut Row, event: &str, data: Option<&serde_json::Value>) -> Done<()> {
-        row.events += 1;
-        let sql = "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5)";
-        let data = data.map(ToString::to_string);
-        self.connection.prepare_cached(sql)?.execute(params![row.serial, row.events, self.now(), event, data])?;
-        Ok(())
     }
 }
 

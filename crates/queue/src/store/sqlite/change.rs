@@ -11,6 +11,7 @@ use crate::id::JobId;
 use crate::job::{Reason, State};
 use crate::limit;
 use crate::moment::Moment;
+use crate::store::steps::Steps as _;
 use crate::store::{Change, Changed, RetryMany};
 
 /// Workers that are remembered as drained. Past it, all are forgotten: a drain is a wish, not a promise.
@@ -93,16 +94,8 @@ impl Book {
             let needed = "only a job that failed or was cancelled can be tried again";
             return Err(Error::WrongState { id, state: row.code.state(), needed }.into());
         }
-        self.retry_row(&mut row)?;
+        self.begin_anew(&mut row)?;
         self.reply(&row)
-    }
-
-    fn retry_row(&mut self, row: &mut Row) -> Done<()> {
-        let now = self.now();
-        (row.attempt, row.pending, row.reason, row.ended) = (0, 0, None, None);
-        (row.alone, row.due) = (false, now);
-        self.event(row, "retried", None)?;
-        self.place_and_store(row, now)
     }
 
     fn retry_many(&mut self, many: &RetryMany) -> Done<Changed> {
@@ -126,7 +119,7 @@ impl Book {
             count += serials.len();
             for serial in serials {
                 let mut row = Row::load(&self.connection, serial)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-                self.retry_row(&mut row)?;
+                self.begin_anew(&mut row)?;
             }
         }
         Ok(Changed::Count(count))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::book::{Book, Done, REQUESTS_MAX, Requests};
 use crate::id::Token;
+use crate::store::steps::Steps as _;
 
 /// A lease that is held. Times are by the clock that never jumps.
 #[derive(Clone, Debug, PartialEq)]

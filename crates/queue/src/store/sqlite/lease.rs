@@ -9,13 +9,13 @@ use rusqlite::params;
 
 use super::book::{Book, Done, Lane};
 use super::held::Held;
-use super::put::millis;
 use super::row::{self, Code, Row};
 use crate::error::Error;
 use crate::job::{self, NewJob};
 use crate::lease::{Beat, Lease, LeaseRequest, Pulse};
 use crate::limit;
 use crate::moment::Moment;
+use crate::store::steps::{Steps as _, millis};
 
 /// A ready job, in the order of the line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

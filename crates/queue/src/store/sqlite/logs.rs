@@ -9,6 +9,7 @@ use super::row::{self, Row};
 use crate::error::Error;
 use crate::id::{JobId, Token};
 use crate::limit;
+use crate::store::steps::Steps as _;
 
 #[derive(Debug, Default)]
 pub(super) struct Logs {

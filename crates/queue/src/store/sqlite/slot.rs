@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::book::{Book, Done};
 use super::row::{Code, Row};
+use crate::store::steps::Steps as _;
 
 impl Book {
     /// The key's own row, made where there is none. What the last job says of its bound holds.
