@@ -58,12 +58,23 @@ impl Kill {
 /// A server's folder, and what it keeps its jobs in.
 struct Stage {
     place: Place,
+    /// The folder of another server of the same jobs, which is not killed.
+    beside: Option<Place>,
     postgres: Option<postgres::Private>,
 }
 
 impl Stage {
-    fn new(store: &str, postgres: Option<postgres::Private>) -> Self {
-        Self { place: Place::new(&format!("store: {store}{DOCUMENT}")), postgres }
+    fn sqlite() -> Self {
+        let place = Place::new(&format!("store: {{sqlite: {{path: jobs.db}}}}{DOCUMENT}"));
+        Self { place, beside: None, postgres: None }
+    }
+
+    /// With one server, or with two. `None`, and the test counts as skipped, where there is no PostgreSQL.
+    fn postgres(test: &str, servers: usize) -> Option<Self> {
+        let postgres = postgres::Private::start(test)?;
+        let spec = format!("store: {{postgres: {{url: \"{}\"}}}}{DOCUMENT}", postgres.url());
+        let beside = (servers > 1).then(|| Place::new(&spec));
+        Some(Self { place: Place::new(&spec), beside, postgres: Some(postgres) })
     }
 }
 
@@ -73,6 +84,10 @@ fn killed(stage: &Stage) -> Counted {
     let place = &stage.place;
     let kills = given("HEADWATER_QUEUE_KILLS").unwrap_or(30);
     let load = Load::default();
+    let mut beside = stage.beside.as_ref().map(Place::serve);
+    if let Some((_, http)) = &beside {
+        load.is_also_at(http);
+    }
     let mut counted = thread::scope(|scope| {
         let _abandon = load.abandon();
         let clients: Vec<_> = (0..CLIENTS)
@@ -103,8 +118,10 @@ fn killed(stage: &Stage) -> Counted {
             worker.join().unwrap();
         }
         let counted = count(&http, &load);
-        server.signal("TERM");
-        server.succeed();
+        for server in [Some(&mut server), beside.as_mut().map(|(server, _)| server)].into_iter().flatten() {
+            server.signal("TERM");
+            server.succeed();
+        }
         counted
     });
     counted.kills = kills;
@@ -160,20 +177,23 @@ fn until_ended(http: &Http) {
 
 /// Kills a server, and shows what was counted to whoever does so by hand.
 #[expect(clippy::print_stdout, reason = "libtest shows it when it is asked to")]
-fn tell(stage: &Stage) -> Counted {
-    let counted = killed(stage);
-    println!("{counted:?}");
-    counted
+fn tell(stage: &Stage) {
+    println!("{:?}", killed(stage));
 }
 
 #[test]
 fn killed_under_load_a_server_on_sqlite_ends_every_acknowledged_job_exactly_once() {
-    tell(&Stage::new("{sqlite: {path: jobs.db}}", None));
+    tell(&Stage::sqlite());
 }
 
 #[test]
 fn killed_under_load_a_server_on_postgres_ends_every_acknowledged_job_exactly_once() {
-    let Some(postgres) = postgres::Private::start("queue kills on PostgreSQL") else { return };
-    let store = format!("{{postgres: {{url: \"{}\"}}}}", postgres.url());
-    tell(&Stage::new(&store, Some(postgres)));
+    let Some(stage) = Stage::postgres("queue kills on PostgreSQL", 1) else { return };
+    tell(&stage);
+}
+
+#[test]
+fn killed_under_load_beside_another_a_server_on_postgres_ends_every_acknowledged_job_exactly_once() {
+    let Some(stage) = Stage::postgres("queue kills of one of two", 2) else { return };
+    tell(&stage);
 }

@@ -1,8 +1,8 @@
 //! Clients and workers that go on whatever becomes of the server, and remember all that it told them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -45,6 +45,8 @@ pub(super) struct Told {
 #[derive(Default)]
 pub(super) struct Load {
     http: Mutex<Option<Http>>,
+    /// Another server of the same jobs.
+    beside: OnceLock<Http>,
     next: AtomicU64,
     pub(super) told: Mutex<Told>,
     /// Clients put no more.
@@ -74,11 +76,17 @@ impl Load {
         *self.http.lock().unwrap() = Some(http.clone());
     }
 
+    /// Where another server is. Requests go to either, and one that is sent again perhaps to the other.
+    pub(super) fn is_also_at(&self, http: &Http) {
+        assert!(self.beside.set(http.clone()).is_ok(), "there is one other");
+    }
+
     /// A request that is sent until it is answered.
     fn post(&self, path: &str, body: &Value) -> Reply {
         loop {
             assert!(!self.is_abandoned.load(Ordering::Relaxed), "the test has failed");
-            let http = self.http.lock().unwrap().clone();
+            let http = self.beside.get().filter(|_| fastrand::bool()).cloned();
+            let http = http.or_else(|| self.http.lock().unwrap().clone());
             match http.and_then(|http| http.try_post(path, body)) {
                 Some(reply) if reply.status == 503 => {
                     assert!(reply.header("retry-after").is_some(), "{reply:?}");
