@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use document::Secret;
 use serde::{Deserialize, Serialize};
-use stdx::{Chain, Clock};
+use stdx::Chain;
 
 use crate::check::Service;
 use crate::home::StoreFacts;
 use crate::moment::Moment;
-use crate::plan::environment;
 use crate::spec::WorkerSpec;
+use crate::world::World;
 
 /// How the world is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,19 +39,6 @@ pub struct ProgramFacts {
     pub why: Option<String>,
 }
 
-/// What is looked at.
-#[derive(Clone, Debug)]
-pub struct World {
-    /// The time.
-    pub clock: Clock,
-    /// What relative paths start from.
-    pub folder: PathBuf,
-    /// The environment that processes are given. Without the secrets of this process.
-    pub environment: Vec<(String, String)>,
-    /// What opens the store, where a password does.
-    pub store_password: Option<Secret>,
-}
-
 /// Looks at the world. What can't be seen is not there: the plan says what follows from that.
 pub fn facts(service: &Service, world: &World) -> Facts {
     let programs = service.spec.workers.iter().map(|(name, worker)| (name.clone(), program(worker, world)));
@@ -68,7 +54,7 @@ fn program(worker: &WorkerSpec, world: &World) -> ProgramFacts {
     let words = worker.command.as_deref().unwrap_or_default();
     let mut command = launch::Command::new("facts", words.first().cloned().unwrap_or_default());
     command.arguments = words.iter().skip(1).cloned().collect();
-    command.environment = environment(worker, &world.environment);
+    command.environment = worker.environment_with(&world.environment);
     command.folder = worker.working_directory.as_ref().map_or(world.folder.clone(), |folder| world.folder.join(folder));
     match launch::find(&command) {
         Ok(path) => ProgramFacts { path: Some(path), why: None },

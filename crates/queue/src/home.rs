@@ -11,10 +11,10 @@ use stdx::Chain;
 
 use crate::artifact::Artifacts;
 use crate::error::Error;
-use crate::facts::World;
 use crate::store::postgres::{self, Postgres, PostgresOptions};
 use crate::store::sqlite::{self, Sqlite, SqliteOptions};
 use crate::store::{Store, View};
+use crate::world::World;
 
 /// What is promised, whatever the store.
 pub(crate) const PROMISE: &str =

@@ -32,11 +32,12 @@ mod store;
 mod timetable;
 mod view;
 mod work;
+mod world;
 
 pub use artifact::{Artifact, Artifacts, Download, Part, Upload};
 pub use check::{Service, check, check_tree};
 pub use error::Error;
-pub use facts::{Facts, ProgramFacts, World, facts};
+pub use facts::{Facts, ProgramFacts, facts};
 pub use home::{Home, Opened, Place, PostgresSpec, SqliteSpec, StoreFacts, StoreSpec};
 pub use hub::{Hub, Waiter, lease_wait};
 pub use id::{JobId, Token};
@@ -56,3 +57,4 @@ pub use store::{Change, Changed, Declaration, Pending, Placed, Promise, Put, Ret
 pub use timetable::Timetable;
 pub use view::{Event, Job, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, Stats};
 pub use work::{Pace, WorkError, Worked, Worker};
+pub use world::World;

@@ -161,15 +161,9 @@ fn pool(name: &str, worker: &WorkerSpec, facts: &Facts) -> Result<Pool, String> 
         program,
         arguments: arguments.collect(),
         folder,
-        environment: environment(worker, &[]),
+        environment: worker.environment_with(&[]),
         timeout: worker.timeout,
         stop_grace: worker.stop_grace,
         memory_bytes_max: worker.memory_max.map(document::ByteSize::bytes),
     })
-}
-
-/// An environment with what the document adds to it. What the document says goes before.
-pub(crate) fn environment(worker: &WorkerSpec, own: &[(String, String)]) -> Vec<(String, String)> {
-    let kept = own.iter().filter(|(name, _)| !worker.environment.contains_key(name)).cloned();
-    kept.chain(worker.environment.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
 }

@@ -17,13 +17,13 @@ use serde::Serialize;
 use stdx::Chain;
 
 use crate::error::Error;
-use crate::facts::World;
 use crate::home::Opened;
 use crate::job::State;
 use crate::moment::Moment;
 use crate::plan::{Plan, Pool};
 use crate::store::{Change, Declaration, Store, Swept, View};
 use crate::work::{Pace, Worker};
+use crate::world::World;
 
 /// The longest rest between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);

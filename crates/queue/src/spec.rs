@@ -145,6 +145,14 @@ pub struct WorkerSpec {
     pub memory_max: Option<ByteSize>,
 }
 
+impl WorkerSpec {
+    /// An environment with what the document adds to it. What the document says goes before.
+    pub(crate) fn environment_with(&self, own: &[(String, String)]) -> Vec<(String, String)> {
+        let kept = own.iter().filter(|(name, _)| !self.environment.contains_key(name)).cloned();
+        kept.chain(self.environment.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
+    }
+}
+
 const fn one() -> u32 {
     1
 }
