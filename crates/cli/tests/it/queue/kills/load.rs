@@ -6,12 +6,16 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stdx::Clock;
 
 use crate::process::pause;
 use crate::queue::server::{Http, Reply};
 
 /// Jobs that may wait for the workers of the test, so that the last server soon comes to an end.
 const BACKLOG_MAX: usize = 400;
+
+/// How long a lease lasts without a beat, as the document says.
+const LEASE: Duration = Duration::from_secs(3);
 
 /// How an attempt ended, as the server acknowledged it.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,7 +167,9 @@ impl Load {
 
     /// Leases jobs and does with them what their payloads say.
     pub(super) fn work(&self, worker: usize, mut draw: fastrand::Rng) {
-        let mut worker = Worker { load: self, name: format!("w{worker}"), requests: 0, attempts: 0 };
+        let clock = Clock::system();
+        let name = format!("w{worker}");
+        let mut worker = Worker { load: self, name, requests: 0, attempts: 0, clock, asked: Duration::ZERO };
         let mut held = Vec::new();
         while !(self.is_over.load(Ordering::Relaxed) && held.is_empty()) {
             held = worker.round(&held, &mut draw);
@@ -177,6 +183,9 @@ struct Worker<'a> {
     name: String,
     requests: u64,
     attempts: u64,
+    clock: Clock,
+    /// When it first asked for what it holds: no lease of it began before.
+    asked: Duration,
 }
 
 impl Worker<'_> {
@@ -191,12 +200,13 @@ impl Worker<'_> {
         }
         let outcomes: Vec<(&Value, Value, Option<End>)> =
             held.iter().filter_map(|lease| self.outcome(lease, draw)).collect();
+        let asked = self.asked;
         let wanted = self.wanted(draw);
         if draw.bool() {
             let all: Vec<&Value> = outcomes.iter().map(|(_, outcome, _)| outcome).collect();
             let mut reply = self.load.post("/v1/leases/finish", &json!({"outcomes": all, "lease": wanted})).ok();
             for ((lease, _, end), finished) in outcomes.into_iter().zip(reply["outcomes"].as_array().unwrap()) {
-                self.finished(lease, end, finished);
+                self.finished(lease, end, finished, asked);
             }
             return items(reply["leases"].take());
         }
@@ -208,7 +218,7 @@ impl Worker<'_> {
             };
             body["token"] = lease["token"].clone();
             let reply = self.load.post(&format!("/v1/jobs/{}/{verb}", lease["id"].as_str().unwrap()), &body);
-            self.finished(lease, end, &serde_json::from_str(&reply.body).unwrap());
+            self.finished(lease, end, &serde_json::from_str(&reply.body).unwrap(), asked);
         }
         items(self.load.post("/v1/leases", &wanted).ok())
     }
@@ -216,6 +226,7 @@ impl Worker<'_> {
     /// The next lease. It has a name, so that a lost reply leaves no job behind.
     fn wanted(&mut self, draw: &mut fastrand::Rng) -> Value {
         self.requests += 1;
+        self.asked = self.clock.elapsed();
         let (name, requests) = (&self.name, self.requests);
         json!({"queues": ["theirs"], "n": draw.u32(1..12), "wait": "200ms", "worker": name, "request": format!("{name}-{requests}")})
     }
@@ -255,12 +266,14 @@ impl Worker<'_> {
         Some((lease, outcome, state.map(|state| End { state, mark })))
     }
 
-    fn finished(&self, lease: &Value, end: Option<End>, finished: &Value) {
+    fn finished(&self, lease: &Value, end: Option<End>, finished: &Value, asked: Duration) {
         let mut told = self.load.told.lock().unwrap();
         let id = lease["id"].as_str().unwrap();
         let code = finished["code"].as_str().or_else(|| finished["error"]["code"].as_str());
         if let Some(code) = code {
             assert_eq!(code, "lease_lost", "{finished}");
+            let held = self.clock.elapsed().saturating_sub(asked);
+            assert!(held >= LEASE, "a lease of {LEASE:?} ended after {held:?}: {lease}");
             told.lost += 1;
             return;
         }
