@@ -63,6 +63,17 @@ class Group:
         except OSError:
             pass  # It ended meanwhile.
 
+    def resident_mib(self):
+        """What its processes have resident now, each by itself, added up."""
+        self.look()
+        pages = 0
+        for process in self.cpus:
+            try:
+                pages += int(pathlib.Path("/proc", process, "statm").read_text().split()[1])
+            except OSError:
+                pass  # It ended meanwhile.
+        return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
     def peak_mib(self):
         """The most resident memory that its processes had, each by itself, added up."""
         return sum(self.peaks.values())
