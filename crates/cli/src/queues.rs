@@ -1,10 +1,9 @@
 //! Documents of the kind `Queue`: checked, looked at, planned.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use document::{Document, Path, Problem, Secret};
-use queue::{Facts, Plan, Service};
+use queue::{Facts, Plan, Service, World};
 
 use crate::documents::label;
 use crate::exit::{Problems, Unseen};
@@ -40,7 +39,15 @@ impl LoadedQueue {
     pub(crate) fn facts(&self, session: &Session) -> Result<Facts, Unseen> {
         let unseen = |Problems(problems): Problems| Unseen(problems.into());
         self.tokens(session).map_err(unseen)?;
-        Ok(queue::facts(&self.service, &session.jobs_world()))
+        Ok(queue::facts(&self.service, &self.world(session).map_err(unseen)?))
+    }
+
+    /// The queue's world, with what opens its store.
+    pub(crate) fn world(&self, session: &Session) -> Result<World, Problems> {
+        let password = self.service.spec.store.password();
+        let found = password.map(|(path, reference)| session.secrets.resolve(reference, path)).transpose();
+        let password = found.map_err(|problem| self.locate(vec![problem]))?;
+        Ok(World { store_password: password, ..session.jobs_world() })
     }
 
     /// What will happen.
@@ -66,9 +73,13 @@ impl LoadedQueue {
         if problems.is_empty() { Ok(tokens) } else { Err(self.locate(problems)) }
     }
 
-    /// The file of jobs.
-    pub(crate) fn store(&self, session: &Session) -> Option<PathBuf> {
-        self.service.spec.store.path().map(|path| session.folder.join(path))
+    /// The file of jobs, where they are in one.
+    pub(crate) fn store(&self, session: &Session) -> Result<PathBuf, Problems> {
+        let path = self.service.spec.store.path().map(|path| session.folder.join(path));
+        path.ok_or_else(|| {
+            let problem = Problem::at("spec.store").found("a store that is no file").expected("`sqlite`");
+            self.locate(vec![problem.hint("copy a database with its own tools: pg_dump for PostgreSQL")])
+        })
     }
 
     fn locate(&self, problems: Vec<Problem>) -> Problems {
@@ -98,7 +109,6 @@ pub(crate) fn access(plan: &Plan, tokens: Vec<Secret>) -> anyhow::Result<(api::A
 }
 
 /// A store that requests and views share.
-pub(crate) fn serving(store: &queue::Sqlite, access: api::Access) -> api::Api {
-    let store = Arc::new(store.clone());
-    api::Api::new(Arc::clone(&store) as _, Arc::clone(&store) as _, Some(store), access, api::Limits::default())
+pub(crate) fn serving(opened: queue::Opened, access: api::Access) -> api::Api {
+    api::Api::new(opened.store, opened.view, Some(opened.artifacts), access, api::Limits::default())
 }

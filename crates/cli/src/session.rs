@@ -79,7 +79,7 @@ impl Session {
     /// The world of queues.
     pub(crate) fn jobs_world(&self) -> queue::World {
         let (folder, environment) = (self.folder.clone(), self.environment.clone());
-        queue::World { clock: self.clock.clone(), folder, environment }
+        queue::World { clock: self.clock.clone(), folder, environment, store_password: None }
     }
 
     /// How this process names itself to another that wants the same task.

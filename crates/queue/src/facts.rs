@@ -1,16 +1,17 @@
 //! How the world is: looked at before the plan, and replayable from a file.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use document::Secret;
 use serde::{Deserialize, Serialize};
 use stdx::{Chain, Clock};
 
 use crate::check::Service;
+use crate::home::StoreFacts;
 use crate::moment::Moment;
 use crate::plan::environment;
 use crate::spec::WorkerSpec;
-use crate::store::sqlite;
 
 /// How the world is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,18 +26,6 @@ pub struct Facts {
     /// The program of each pool of workers.
     #[serde(default)]
     pub programs: BTreeMap<String, ProgramFacts>,
-}
-
-/// What is known of the store.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoreFacts {
-    /// The bytes of its file, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    /// Who has it open, if anybody has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<String>,
 }
 
 /// What is known of a pool's program.
@@ -60,22 +49,19 @@ pub struct World {
     pub folder: PathBuf,
     /// The environment that processes are given. Without the secrets of this process.
     pub environment: Vec<(String, String)>,
+    /// What opens the store, where a password does.
+    pub store_password: Option<Secret>,
 }
 
 /// Looks at the world. What can't be seen is not there: the plan says what follows from that.
 pub fn facts(service: &Service, world: &World) -> Facts {
-    let store = service.spec.store.path().map(|path| world.folder.join(path));
     let programs = service.spec.workers.iter().map(|(name, worker)| (name.clone(), program(worker, world)));
     Facts {
         at: Moment::from(world.clock.now()),
         folder: world.folder.clone(),
-        store: store.map(|path| look(&path)).unwrap_or_default(),
+        store: service.spec.store.facts(world),
         programs: programs.collect(),
     }
-}
-
-fn look(path: &Path) -> StoreFacts {
-    StoreFacts { bytes: path.metadata().ok().map(|file| file.len()), holder: sqlite::holder(path) }
 }
 
 fn program(worker: &WorkerSpec, world: &World) -> ProgramFacts {

@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::check::{Service, check};
-use crate::facts::{Facts, StoreFacts};
+use crate::facts::Facts;
+use crate::home::{Home, PROMISE, StoreFacts};
 use crate::moment::Moment;
 use crate::settings::{QueueSettings, ScheduleSpec};
 use crate::spec::{Scope, WorkerSpec};
@@ -28,9 +29,9 @@ pub struct Plan {
     pub listen: SocketAddr,
     /// Who may do what. Without holders, whoever reaches the address may do everything.
     pub holders: Vec<Holder>,
-    /// The file of jobs.
-    pub store: PathBuf,
-    /// What is known of that file.
+    /// Where jobs are kept.
+    pub store: Home,
+    /// What is known of that place.
     pub found: StoreFacts,
     /// The queues.
     pub queues: IndexMap<String, QueueSettings>,
@@ -103,9 +104,6 @@ pub struct Pool {
     pub memory_bytes_max: Option<u64>,
 }
 
-/// What is promised of a store in a file.
-const PROMISE: &str = "a job that was accepted is on disk, is not lost and ends once; it may run more than once";
-
 /// What will happen, or all that stands in the way of it.
 pub fn plan(service: &Service, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let mut problems = check(service);
@@ -123,7 +121,7 @@ pub fn plan(service: &Service, facts: &Facts) -> Result<Plan, Vec<Problem>> {
             }
         }
     }
-    let Some(store) = spec.store.path().filter(|_| problems.is_empty()) else { return Err(problems) };
+    let Some(store) = spec.store.home(&facts.folder).filter(|_| problems.is_empty()) else { return Err(problems) };
     let schedules = spec.schedules.iter().map(|(name, spec)| Schedule {
         name: name.clone(),
         spec: spec.clone(),
@@ -140,7 +138,7 @@ pub fn plan(service: &Service, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         namespace: service.namespace.clone(),
         listen: spec.listen,
         holders: holders.collect(),
-        store: facts.folder.join(store),
+        store,
         found: facts.store.clone(),
         queues: spec.queues.clone(),
         schedules: schedules.collect(),

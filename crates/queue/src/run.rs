@@ -14,14 +14,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use stdx::{Chain, Clock};
+use stdx::Chain;
 
 use crate::error::Error;
 use crate::facts::World;
+use crate::home::Opened;
 use crate::job::State;
 use crate::moment::Moment;
 use crate::plan::{Plan, Pool};
-use crate::store::sqlite::{Sqlite, SqliteOptions};
 use crate::store::{Change, Declaration, Store, Swept, View};
 use crate::work::{Pace, Worker};
 
@@ -33,24 +33,24 @@ const SWEEP_REST: Duration = Duration::from_millis(1);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the store and declares the document's queues and schedules. Blocks: not for async code.
-pub fn open(plan: &Plan, clock: &Clock) -> Result<Sqlite, Error> {
-    let store = Sqlite::open(&SqliteOptions::new(&plan.store, clock.clone()))?;
+pub fn open(plan: &Plan, world: &World) -> Result<Opened, Error> {
+    let opened = plan.store.open(world)?;
     let declare = |generation: u64| {
         let schedules = plan.schedules.iter().map(|schedule| (schedule.name.clone(), schedule.spec.clone()));
         let queues = plan.queues.clone();
-        store.change(Change::Declare(Declaration { generation, queues, schedules: schedules.collect() })).wait()
+        opened.store.change(Change::Declare(Declaration { generation, queues, schedules: schedules.collect() })).wait()
     };
-    let now = u64::try_from(Moment::from(clock.now()).millis()).unwrap_or(0);
+    let now = u64::try_from(Moment::from(world.clock.now()).millis()).unwrap_or(0);
     match declare(now) {
-        // Whoever holds the file has the newest document; only the clock was put back since the last start.
+        // Whoever starts last has the newest document; only the clock was put back since the last start.
         Err(Error::StaleDocument { theirs, .. }) => declare(theirs)?,
         other => other?,
     };
-    Ok(store)
+    Ok(opened)
 }
 
 /// Does what time asks for, for ever; ends only when the store has stopped, which the process can't outlive.
-pub async fn sweep(store: &Sqlite, mut swept: impl FnMut(&Swept)) -> Error {
+pub async fn sweep(store: &dyn Store, mut swept: impl FnMut(&Swept)) -> Error {
     loop {
         let rest = match store.sweep().await {
             Ok(done) => {
@@ -110,7 +110,7 @@ impl Meter {
     }
 
     /// Looks once.
-    pub async fn look(&self, store: &Sqlite) -> Result<(), Error> {
+    pub async fn look(&self, store: &dyn View) -> Result<(), Error> {
         let (queues, stats) = (store.queues().await?, store.stats(None).await?);
         let mut tallies: BTreeMap<String, Tally> =
             queues.into_iter().map(|queue| (queue.name, Tally::default())).collect();
@@ -131,7 +131,7 @@ impl Meter {
     }
 
     /// Looks each second, for ever.
-    pub async fn watch(&self, store: &Sqlite) -> Infallible {
+    pub async fn watch(&self, store: &dyn View) -> Infallible {
         loop {
             if let Err(error) = self.look(store).await {
                 tracing::warn!(error = %Chain(&error), "count the jobs");

@@ -1,13 +1,14 @@
 //! What is asked of a queue.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use document::{ByteSize, Duration, Problem, SecretRef};
+use document::{ByteSize, Duration, SecretRef};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::home::StoreSpec;
 use crate::settings::{QueueSettings, ScheduleSpec};
 use crate::store::Declaration;
 
@@ -52,67 +53,6 @@ fn listen_default() -> SocketAddr {
 
 const fn drain_default() -> Duration {
     Duration::from_secs(30)
-}
-
-/// Where jobs are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum StoreSpec {
-    /// A file of this machine, for one server.
-    Sqlite(SqliteSpec),
-    /// A database, for several servers.
-    Postgres(PostgresSpec),
-    /// Not there yet: use `sqlite` or `postgres`.
-    Redis(serde_json::Value),
-}
-
-impl StoreSpec {
-    /// The file, where jobs are kept in one.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite(sqlite) => Some(&sqlite.path),
-            Self::Postgres(_) | Self::Redis(_) => None,
-        }
-    }
-
-    /// Why it can't be used.
-    pub(crate) fn problem(&self) -> Option<Problem> {
-        match self {
-            Self::Sqlite(sqlite) if sqlite.path.file_name().is_none() => {
-                Some(Problem::at("spec.store.sqlite.path").found("no file").expected("a path such as `jobs.db`"))
-            }
-            Self::Sqlite(_) => None,
-            Self::Postgres(_) => Some(absent("postgres", "PostgreSQL")),
-            Self::Redis(_) => Some(absent("redis", "Redis")),
-        }
-    }
-}
-
-fn absent(key: &str, store: &str) -> Problem {
-    Problem::at(format!("spec.store.{key}"))
-        .found(format!("a {store} store, which is not there yet"))
-        .expected("`sqlite`")
-        .hint("write `store: {sqlite: {path: jobs.db}}`: a file of this machine that needs no server")
-}
-
-/// A file of this machine, for one server. Nothing needs to be installed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SqliteSpec {
-    /// The file. It is made where there is none, with its folder. It must be on a local disk: network file systems
-    /// don't lock reliably.
-    pub path: PathBuf,
-}
-
-/// A database, for several servers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PostgresSpec {
-    /// Where it is: `postgres://user@host/database`. The password is a secret of its own.
-    pub url: String,
-    /// The password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<SecretRef>,
 }
 
 /// Who may do what.

@@ -53,6 +53,14 @@ pub trait Store: Send + Sync {
 
     /// How often whoever waits looks for itself, behind the hub. `None`: the hub tells all.
     fn poll_every(&self) -> Option<Duration>;
+
+    /// Transactions so far, and requests that they held: how well requests share a commit.
+    fn groups(&self) -> (u64, u64);
+
+    /// Why the store has stopped for good, if it has. The process must end then.
+    fn failure(&self) -> Option<Error> {
+        None
+    }
 }
 
 /// Reads what a [`Store`] keeps. Never waits for a writer, and sees only what is durable.

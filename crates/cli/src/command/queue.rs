@@ -56,7 +56,7 @@ fn act_backup(backup: &Backup, session: &mut Session) -> anyhow::Result<Exit> {
     let mut stores = Vec::new();
     for one in documents::load_all(std::slice::from_ref(&backup.file), session)? {
         match &one {
-            Workload::Queue(queue) => stores.extend(queue.store(session)),
+            Workload::Queue(queue) => stores.push(queue.store(session)?),
             Workload::Stream(stream) => {
                 let problem =
                     Problem::at("kind").found("a stream, which has no store").expected(format!("`{}`", Kind::Queue));

@@ -126,7 +126,7 @@ fn job(one: &Workload, plan: WorkloadPlan, arguments: &Run, meters: &Meters, ses
             Ok(Job::stream(label, file, *plan, session.world(&one.stream), meter))
         }
         (Workload::Queue(one), WorkloadPlan::Queue(plan)) => {
-            let work = QueueWork::new(*plan, one.tokens(session)?, session.jobs_world());
+            let work = QueueWork::new(*plan, one.tokens(session)?, one.world(session)?);
             Ok(Job::queue(label, file, work))
         }
         _ => Err(stream::Error::House(format!("{label} has the plan of another kind")).into()),

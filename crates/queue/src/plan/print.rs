@@ -19,14 +19,7 @@ impl Display for Plan {
             let (scopes, queues) = (scopes.join(", "), holder.queues.join(", "));
             writeln!(f, "  who      {}: {scopes} in {queues} (by {})", holder.name, holder.token)?;
         }
-        let is_there = match self.found.bytes {
-            Some(bytes) => ByteSize::from_bytes(bytes).to_string(),
-            None => "not there yet".to_owned(),
-        };
-        writeln!(f, "\nstore    {} ({is_there})", self.store.display())?;
-        if let Some(holder) = &self.found.holder {
-            writeln!(f, "  held     by {holder}: a run is refused until it ends")?;
-        }
+        self.store.print(&self.found, f)?;
         for (name, settings) in &self.queues {
             writeln!(f, "\nqueue {name}")?;
             write_queue(f, settings)?;

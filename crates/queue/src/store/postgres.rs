@@ -15,22 +15,26 @@ mod put;
 mod queues;
 mod read;
 mod row;
+mod server;
 mod slot;
 mod sweep;
 mod tell;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use postgres::Config;
+use document::Secret;
 use stdx::Clock;
 
 use self::book::Book;
 use self::db::{Broken, Db, Done, Fault};
+use self::server::Server;
+pub(crate) use self::server::problem;
 use self::writer::{Work, work};
 use super::{Change, Changed, Pending, Placed, Put, Store, Swept, View, promise};
 use crate::error::Error;
@@ -46,10 +50,12 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 /// How a database is opened.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// Where it is: `postgres://user@host/database`. May hold a password, so it is never printed.
+    /// Where it is: `postgres://user@host/database`.
     pub url: String,
-    /// The password, where the URL holds none.
-    pub password: Option<String>,
+    /// The password, where the server asks for one.
+    pub password: Option<Secret>,
+    /// A PEM file with the authorities that sign the server's certificate. `None`: those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// The time that timeouts of our own run by. A clock that a test moves stands for the server's.
     pub clock: Clock,
     /// Threads that read, each with a connection. Default 2.
@@ -59,7 +65,7 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// A database, with the defaults.
     pub fn new(url: impl Into<String>, clock: Clock) -> Self {
-        Self { url: url.into(), password: None, clock, readers: 2 }
+        Self { url: url.into(), password: None, ca: None, clock, readers: 2 }
     }
 }
 
@@ -113,44 +119,33 @@ impl Postgres {
     /// Opens a database, and makes the tables where there are none. Fails while it can't be reached: one that goes
     /// away later is waited for instead.
     pub fn open(options: &PostgresOptions) -> Result<Self, Error> {
-        let mut config: Config = options.url.parse().map_err(|error: postgres::Error| {
-            let expected = format!("must be `postgres://user@host/database`: {}", Broken::from(error).why);
-            Error::invalid("store.postgres.url", expected)
-        })?;
-        if let Some(password) = options.password.as_ref().filter(|_| config.get_password().is_none()) {
-            config.password(password);
-        }
-        let mut db = Db::connect(&config).map_err(|broken| broken.error())?;
+        let server = Server::new(options)?;
+        let mut db = Db::connect(&server).map_err(|broken| broken.error())?;
         migrate::migrate(&mut db, &options.clock).map_err(|broken| broken.error())?;
         let (hub, shared) = (Hub::default(), Arc::new(Shared::default()));
         let (teller, told) = channel();
         let from = getrandom::u64().map_err(|error| Error::StoreDown { why: format!("no random numbers: {error}") })?;
-        let book = Book::new(config.clone(), db, options.clock.clone(), hub.clone(), teller);
+        let book = Book::new(server.clone(), db, options.clock.clone(), hub.clone(), teller);
         let (works, works_in) = channel();
         let writer_shared = Arc::clone(&shared);
-        let tell_config = config.clone();
+        let tell_server = server.clone();
         let mut threads = vec![
             thread("queue-write", move || writer::run(book, &works_in, &writer_shared))?,
-            thread("queue-tell", move || tell::run(&tell_config, from, &told))?,
+            thread("queue-tell", move || tell::run(&tell_server, from, &told))?,
         ];
         let (reads, reads_in) = channel::<Read>();
         let reads_in = Arc::new(Mutex::new(reads_in));
         for _ in 0..options.readers.max(1) {
-            let (config, reads_in) = (config.clone(), Arc::clone(&reads_in));
-            threads.push(thread("queue-read", move || serve(&config, &reads_in))?);
+            let (server, reads_in) = (server.clone(), Arc::clone(&reads_in));
+            threads.push(thread("queue-read", move || serve(&server, &reads_in))?);
         }
         let clock = options.clock.clone();
         let (works, reads) = (Some(works), Some(reads));
         let inner = Arc::new(Inner { works, reads, threads, shared, hub: hub.clone(), clock });
         let alive = Arc::downgrade(&inner);
         // Not joined: it looks from time to time whether it is still needed.
-        drop(thread("queue-listen", move || tell::listen(&config, from, &hub, &alive))?);
+        drop(thread("queue-listen", move || tell::listen(&server, from, &hub, &alive))?);
         Ok(Self(inner))
-    }
-
-    /// Transactions so far, and requests that they held: how well requests share a commit.
-    pub fn groups(&self) -> (u64, u64) {
-        (self.0.shared.groups.load(Ordering::Relaxed), self.0.shared.requests.load(Ordering::Relaxed))
     }
 
     fn write<T: Send + 'static>(
@@ -184,13 +179,22 @@ impl Postgres {
     }
 }
 
+/// The version of a server, if it lets us in.
+pub(crate) fn version(options: &PostgresOptions) -> Result<String, Error> {
+    let asked = || -> Result<String, Broken> {
+        let server = Server::new(options).map_err(|error| Broken { why: error.to_string() })?;
+        Ok(server.connect()?.query_one("SHOW server_version", &[])?.get(0))
+    };
+    asked().map_err(|broken| broken.error())
+}
+
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(|error| Error::StoreDown { why: format!("start a thread: {error}") })
 }
 
 /// Reads on a connection of its own, until nobody can ask any more. A connection that was lost is made anew.
-fn serve(config: &Config, reads: &Mutex<Receiver<Read>>) {
+fn serve(server: &Server, reads: &Mutex<Receiver<Read>>) {
     let mut db: Option<Db> = None;
     loop {
         let next = reads.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -198,7 +202,7 @@ fn serve(config: &Config, reads: &Mutex<Receiver<Read>>) {
         if db.as_ref().is_none_or(|db| db.client.is_closed()) {
             db = None;
         }
-        let connected = db.take().map_or_else(|| Db::connect(config), Ok);
+        let connected = db.take().map_or_else(|| Db::connect(server), Ok);
         match connected {
             Ok(mut fresh) => {
                 read(Ok(&mut fresh));
@@ -267,6 +271,10 @@ impl Store for Postgres {
 
     fn poll_every(&self) -> Option<Duration> {
         Some(POLL_EVERY)
+    }
+
+    fn groups(&self) -> (u64, u64) {
+        (self.0.shared.groups.load(Ordering::Relaxed), self.0.shared.requests.load(Ordering::Relaxed))
     }
 }
 

@@ -180,16 +180,6 @@ impl Sqlite {
         Ok(Self(Arc::new(Inner { works, reads, files, threads, shared, hub, clock, path, _lock: lock })))
     }
 
-    /// Why the store has stopped, if it has. The process must end then.
-    pub fn failure(&self) -> Option<Error> {
-        self.0.shared.failed.get().cloned()
-    }
-
-    /// Transactions so far, and requests that they held: how well requests share an fsync.
-    pub fn groups(&self) -> (u64, u64) {
-        (self.0.shared.groups.load(Ordering::Relaxed), self.0.shared.requests.load(Ordering::Relaxed))
-    }
-
     /// Copies the store to a new file while it is in use. The files that jobs left, in the folder beside it, are not
     /// part of it: copy them after it.
     pub fn backup(&self, to: &Path) -> Pending<()> {
@@ -348,6 +338,14 @@ impl Store for Sqlite {
 
     fn poll_every(&self) -> Option<Duration> {
         Some(POLL_EVERY)
+    }
+
+    fn groups(&self) -> (u64, u64) {
+        (self.0.shared.groups.load(Ordering::Relaxed), self.0.shared.requests.load(Ordering::Relaxed))
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.0.shared.failed.get().cloned()
     }
 }
 

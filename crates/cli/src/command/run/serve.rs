@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use queue::{Meter, Sqlite, WorkError, Worked};
+use queue::{Meter, Opened, Swept, WorkError, Worked};
 use stdx::Level;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -26,17 +26,17 @@ type Pools = JoinSet<(String, Result<Worked, WorkError>)>;
 pub(super) fn serve(work: &QueueWork, until_idle: bool, screen: &Screen, runtime: &Handle) -> anyhow::Result<Served> {
     let plan = &work.plan;
     let (access, own_token) = queues::access(plan, work.tokens.clone())?;
-    let store = queue::open(plan, &work.world.clock)?;
+    let opened = queue::open(plan, &work.world)?;
     let listener = TcpListener::bind(plan.listen).with_context(|| format!("listen on {}", plan.listen))?;
     listener.set_nonblocking(true).context("listen without blocking")?;
     let bound = listener.local_addr().context("find the address that is listened on")?;
     screen.note(&format!("queue {} listens on http://{bound}", plan.name));
     let served = runtime.block_on(async {
-        work.meter.look(&store).await?;
+        work.meter.look(opened.view.as_ref()).await?;
         let listener = tokio::net::TcpListener::from_std(listener).context("listen on the runtime")?;
         let pools = start(work, bound, own_token.as_deref())?;
-        let api = queues::serving(&store, access);
-        until_stopped(work, &store, listener, api, pools, until_idle).await
+        let api = queues::serving(opened.clone(), access);
+        until_stopped(work, &opened, listener, api, pools, until_idle).await
     });
     work.is_ready.send_replace(false);
     served
@@ -60,7 +60,7 @@ fn start(work: &QueueWork, bound: SocketAddr, token: Option<&str>) -> anyhow::Re
 
 async fn until_stopped(
     work: &QueueWork,
-    store: &Sqlite,
+    opened: &Opened,
     listener: tokio::net::TcpListener,
     api: api::Api,
     mut pools: Pools,
@@ -73,8 +73,8 @@ async fn until_stopped(
     server.spawn(api::serve(listener, api.clone(), stopped));
     work.is_ready.send_replace(true);
     let worked = tokio::select! {
-        error = queue::sweep(store, |swept| api.note_sweep(swept)) => return Err(error.into()),
-        never = work.meter.watch(store) => match never {},
+        error = queue::sweep(opened.store.as_ref(), |swept| note(&api, opened, swept)) => return Err(error.into()),
+        never = work.meter.watch(opened.view.as_ref()) => match never {},
         never = idle(&work.meter, &work.level), if until_idle => match never {},
         Some(early) = server.join_next() => {
             early.context("run the server")??;
@@ -87,8 +87,15 @@ async fn until_stopped(
     while let Some(ended) = server.join_next().await {
         ended.context("run the server")??;
     }
-    work.meter.look(store).await?;
+    work.meter.look(opened.view.as_ref()).await?;
     Ok(Served { worked })
+}
+
+/// What a sweep did and the store has done, for those who watch it.
+fn note(api: &api::Api, opened: &Opened, swept: &Swept) {
+    api.note_sweep(swept);
+    let (transactions, requests) = opened.store.groups();
+    api.note_groups(transactions, requests);
 }
 
 /// Until it was asked to stop and all workers have ended.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use postgres::{Config, SimpleQueryMessage};
+use postgres::SimpleQueryMessage;
 use stdx::Clock;
 
 use super::db::{Broken, Db, Done, Fault};
 use super::row::{CODES, Code, Row};
+use super::server::Server;
 use super::tell::Told;
 use crate::error::Error;
 use crate::hub::Hub;
@@ -61,7 +62,7 @@ struct Time {
 }
 
 pub(super) struct Book {
-    config: Config,
+    server: Server,
     db: Option<Db>,
     away: Option<(Broken, Duration, Duration)>,
     pub(super) clock: Clock,
@@ -89,9 +90,9 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub(super) fn new(config: Config, db: Db, clock: Clock, hub: Hub, teller: Sender<Told>) -> Self {
+    pub(super) fn new(server: Server, db: Db, clock: Clock, hub: Hub, teller: Sender<Told>) -> Self {
         Self {
-            config,
+            server,
             db: Some(db),
             away: None,
             clock,
@@ -137,7 +138,7 @@ impl Book {
             Some((_, _, wait)) => (*wait * 2).min(RECONNECT_MAX),
             None => RECONNECT_FIRST,
         };
-        match Db::connect(&self.config) {
+        match Db::connect(&self.server) {
             Ok(db) => {
                 self.db = Some(db);
                 self.away = None;

@@ -1,19 +1,14 @@
 //! A connection, and what its statements come to.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use postgres::error::SqlState;
 use postgres::types::ToSql;
-use postgres::{Client, Config, NoTls, Row, Statement};
+use postgres::{Client, Row, Statement};
+use stdx::Chain;
 
+use super::server::Server;
 use crate::error::Error;
-
-/// How long a server may take to let us in.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-
-/// A lost server is noticed after this long without a word on a connection that waits.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 
 /// Why a piece of work did not end well.
 #[derive(Debug)]
@@ -43,21 +38,6 @@ impl From<postgres::Error> for Broken {
             None => format!("PostgreSQL: {}", Chain(&error)),
         };
         Self { why }
-    }
-}
-
-/// An error with its causes.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 
@@ -94,13 +74,8 @@ pub(super) struct Db {
 }
 
 impl Db {
-    pub(super) fn connect(config: &Config) -> Result<Self, Broken> {
-        let mut config = config.clone();
-        config.connect_timeout(CONNECT_WITHIN).keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
-        if config.get_application_name().is_none() {
-            config.application_name("headwater");
-        }
-        Ok(Self { client: config.connect(NoTls)?, statements: HashMap::new() })
+    pub(super) fn connect(server: &Server) -> Result<Self, Broken> {
+        Ok(Self { client: server.connect()?, statements: HashMap::new() })
     }
 
     fn statement(&mut self, sql: &'static str) -> Result<Statement, postgres::Error> {

@@ -5,11 +5,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Weak;
 use std::time::Duration;
 
-use postgres::Config;
 use postgres::fallible_iterator::FallibleIterator as _;
 use serde::{Deserialize, Serialize};
 
 use super::db::{Broken, Db};
+use super::server::Server;
 use crate::hub::Hub;
 use crate::id::JobId;
 
@@ -70,7 +70,7 @@ impl Told {
 const CHANNEL: &str = "'headwater_' || current_schema()::regnamespace::oid";
 
 /// Tells the other replicas, until nobody can send any more. A message that is lost is made up for by their poll.
-pub(super) fn run(config: &Config, from: u64, told: &Receiver<Told>) {
+pub(super) fn run(server: &Server, from: u64, told: &Receiver<Told>) {
     let mut db: Option<Db> = None;
     while let Ok(mut all) = told.recv() {
         loop {
@@ -84,7 +84,7 @@ pub(super) fn run(config: &Config, from: u64, told: &Receiver<Told>) {
             }
         }
         if db.as_ref().is_none_or(|db| db.client.is_closed()) {
-            db = Db::connect(config).ok();
+            db = Db::connect(server).ok();
         }
         let Some(db) = &mut db else { continue };
         let sent = db.query("SELECT pg_notify('headwater_' || current_schema()::regnamespace::oid, $1)", &[&all.message(from)]);
@@ -95,10 +95,10 @@ pub(super) fn run(config: &Config, from: u64, told: &Receiver<Told>) {
 }
 
 /// Hears what the other replicas tell, while there is a store to hear it for.
-pub(super) fn listen<T>(config: &Config, from: u64, hub: &Hub, store: &Weak<T>) {
+pub(super) fn listen<T>(server: &Server, from: u64, hub: &Hub, store: &Weak<T>) {
     let (_sender, wait) = std::sync::mpsc::channel::<()>();
     while store.strong_count() > 0 {
-        let heard = listen_on(config, from, hub, store);
+        let heard = listen_on(server, from, hub, store);
         // Something may have been missed.
         hub.wake_all();
         if let Err(broken) = heard {
@@ -108,8 +108,8 @@ pub(super) fn listen<T>(config: &Config, from: u64, hub: &Hub, store: &Weak<T>) 
     }
 }
 
-fn listen_on<T>(config: &Config, from: u64, hub: &Hub, store: &Weak<T>) -> Result<(), Broken> {
-    let mut db = Db::connect(config)?;
+fn listen_on<T>(server: &Server, from: u64, hub: &Hub, store: &Weak<T>) -> Result<(), Broken> {
+    let mut db = Db::connect(server)?;
     let sql = format!("DO $$ BEGIN EXECUTE format('LISTEN %I', {CHANNEL}); END $$");
     db.client.batch_execute(&sql)?;
     while store.strong_count() > 0 {
