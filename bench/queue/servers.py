@@ -65,7 +65,7 @@ class Headwater(group.Group):
 
     def stats(self, queue=QUEUE):
         """Jobs by state."""
-        return json.loads(self.ask(f"/v1/queues/{queue}/stats"))["jobs"]
+        return {state["state"]: state["jobs"] for state in json.loads(self.ask(f"/v1/queues/{queue}/stats"))}
 
 
 class Redis(group.Group):
@@ -96,12 +96,25 @@ class Redis(group.Group):
 
 
 def postgres():
-    """Where the service `postgres` listens."""
+    """The service `postgres`, with an empty schema."""
     cache = pathlib.Path(os.environ.get("HEADWATER_CACHE", pathlib.Path.home() / ".cache" / "headwater"))
     service = pathlib.Path(os.environ.get("HEADWATER_SERVICES", cache / "services")) / "postgres" / "service.json"
     if not service.exists() or not json.loads(service.read_text())["ready"]:
         raise SystemExit("no PostgreSQL: cargo xtask services up postgres")
-    return json.loads(service.read_text())["listeners"]["plaintext"]
+    url = f"postgres://headwater@{json.loads(service.read_text())['listeners']['tcp']}/postgres"
+    forget_postgres(url)
+    sql("CREATE SCHEMA bench", url)
+    return f"{url}?options=-csearch_path%3Dbench"
+
+
+def forget_postgres(url):
+    """Leaves nothing of ours."""
+    sql("DROP SCHEMA IF EXISTS bench CASCADE", url)
+
+
+def sql(statement, url):
+    command = ["psql", "--quiet", "--no-psqlrc", "--command", statement, url]
+    subprocess.run(command, check=True, env={**os.environ, "PGOPTIONS": "-cclient_min_messages=warning"})
 
 
 def no_sync():
