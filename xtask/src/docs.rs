@@ -1,5 +1,7 @@
 //! Generated files: the reference pages and the JSON Schemas that the program writes about itself.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,8 +26,11 @@ pub(crate) fn stage(context: &Context, _: &mut Report) -> Result<()> {
         fs::remove_dir_all(&fresh).with_context(|| format!("empty {}", fresh.display()))?;
     }
     run(program(context, headwater).args(["reference", "--out"]).arg(&fresh))?;
-    let wanted = read(&fresh)?;
+    let mut wanted = read(&fresh)?;
     ensure!(!wanted.is_empty(), "`headwater reference` wrote nothing into {}", GENERATED.join(" or "));
+    wanted.extend(
+        limits::page(&context.root)?.map(|page| (PathBuf::from("docs/reference/limits.md"), page.into_bytes())),
+    );
     let differences = differences(&wanted, &read(&context.root)?);
     if context.check && !differences.is_empty() {
         bail!("generated files are not fresh; run `cargo xtask docs` and commit:\n  {}", differences.join("\n  "));

@@ -41,7 +41,11 @@ enum Kind {
 }
 
 const SERVICES: [Service; 4] = [
-    Service { name: "kafka", what: "one broker", kind: Kind::Kafka(kafka::Asked { brokers: 1, secure: false, heap_mib: 512 }) },
+    Service {
+        name: "kafka",
+        what: "one broker",
+        kind: Kind::Kafka(kafka::Asked { brokers: 1, secure: false, heap_mib: 512 }),
+    },
     Service {
         name: "kafka3",
         what: "three brokers: three copies, two of them in sync",

@@ -121,7 +121,10 @@ impl From<queue::Error> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, retry_after) = (self.status, self.retry_after);
-        if status.is_server_error() {
+        // Who is busy or away says so once, not for each request that comes meanwhile.
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::debug!(code = self.code, detail = &*self.detail, "a request failed");
+        } else if status.is_server_error() {
             tracing::warn!(code = self.code, detail = &*self.detail, "a request failed");
         }
         let mut response = (status, serde_json::to_vec(&self).unwrap_or_default()).into_response();

@@ -16,6 +16,7 @@ mod command;
 mod ended;
 mod error;
 mod local;
+mod open_files;
 mod output;
 
 use std::future::Future;
@@ -26,6 +27,7 @@ pub use command::Command;
 pub use ended::{Cause, Ended, Status, Tally};
 pub use error::Error;
 pub use local::{Local, Watch, find};
+pub use open_files::raise_open_files;
 pub use output::{Event, Line, Stream};
 
 /// What a launcher's verbs give: an answer that is awaited.

@@ -126,7 +126,10 @@ impl Parts {
     fn schedule_problems(&self, path: &Path, name: &str, schedule: &ScheduleSpec) -> Vec<Problem> {
         let mut problems: Vec<Problem> = misnamed(path, name).into_iter().collect();
         problems.extend(self.unknown(&path.field("queue"), &schedule.queue));
-        problems.extend(schedule.job.job().check().err().map(|error| refused(&path.field("job"), &error)));
+        let job = schedule.job.job();
+        let settings = self.queues.get(&schedule.queue);
+        let admitted = job.check().and_then(|()| settings.map_or(Ok(()), |settings| settings.admit(&job)));
+        problems.extend(admitted.err().map(|error| refused(&path.field("job"), &error)));
         let ScheduleSpec { cron, every, time_zone, .. } = schedule;
         let timetable = Timetable::new(cron.as_deref(), *every, time_zone.as_deref());
         problems.extend(timetable.err().map(|error| refused(path, &error)));
@@ -245,6 +248,10 @@ mod tests {
         assert_eq!(paths(&two), ["spec.workers.lecture.python"]);
         let schedule = "\"schedules\": {\"s\": {\"cron\": \"x\", \"queue\": \"default\"}}, \"workers\"";
         assert_eq!(paths(&JOBS.replace("\"workers\"", schedule)), ["spec.schedules.s.cron"]);
+        let typed = JOBS.replace("\"default\": {}", "\"default\": {\"payload\": {\"type\": \"null\"}}");
+        let schedule = "\"schedules\": {\"s\": {\"every\": \"1h\", \"job\": {\"payload\": 1}}}, \"workers\"";
+        assert_eq!(paths(&typed.replace("\"workers\"", schedule)), ["spec.schedules.s.job.payload"]);
+        assert_eq!(paths(&typed.replace("null", "nil")), ["spec.queues.default.payload"]);
     }
 
     #[test]

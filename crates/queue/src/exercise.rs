@@ -12,13 +12,12 @@ mod reads;
 mod schedules;
 mod time;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use stdx::{Clock, Timestamp};
 
-use crate::artifact::Artifacts;
 use crate::error::Error;
+use crate::home::Opened;
 use crate::id::{JobId, Token};
 use crate::job::{NewJob, State};
 use crate::json::Json;
@@ -27,21 +26,10 @@ use crate::settings::QueueSettings;
 use crate::store::{Change, Changed, Placed, Put, Store, Swept, View};
 use crate::view::Job;
 
-/// A handle on a store: both of its seams.
-#[derive(Clone)]
-pub struct Handle {
-    /// What changes it.
-    pub store: Arc<dyn Store>,
-    /// What reads it.
-    pub view: Arc<dyn View>,
-    /// What keeps files beside it.
-    pub artifacts: Arc<dyn Artifacts>,
-}
-
 /// A place for one store, empty at first.
 pub trait Site: Send {
     /// A handle on the store, which others may have handles on. It runs by this clock.
-    fn open(&self, clock: &Clock) -> Handle;
+    fn open(&self, clock: &Clock) -> Opened;
 
     /// Ends the store as a kill of its process would. All handles have been dropped; a later `open` starts it again.
     fn crash(&self);
@@ -80,7 +68,7 @@ pub fn exercise(site: impl Fn() -> Box<dyn Site>) {
 struct Scene {
     site: Box<dyn Site>,
     clock: Clock,
-    handle: Option<Handle>,
+    handle: Option<Opened>,
 }
 
 /// 2026-03-01T00:00:00Z, a Sunday.
@@ -95,7 +83,7 @@ impl Scene {
         scene
     }
 
-    fn handle(&self) -> &Handle {
+    fn handle(&self) -> &Opened {
         self.handle.as_ref().expect("the store is open")
     }
 
@@ -108,7 +96,7 @@ impl Scene {
     }
 
     /// Another handle, as a second replica has.
-    fn second(&self) -> Handle {
+    fn second(&self) -> Opened {
         self.site.open(&self.clock)
     }
 

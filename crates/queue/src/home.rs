@@ -69,7 +69,9 @@ impl StoreSpec {
     /// The password that opens it, where one does, and where the document says so.
     pub fn password(&self) -> Option<(&'static str, &SecretRef)> {
         match self {
-            Self::Postgres(postgres) => postgres.password.as_ref().map(|secret| ("spec.store.postgres.password", secret)),
+            Self::Postgres(postgres) => {
+                postgres.password.as_ref().map(|secret| ("spec.store.postgres.password", secret))
+            }
             Self::Sqlite(_) | Self::Redis(_) => None,
         }
     }

@@ -58,7 +58,7 @@ pub async fn sweep(store: &dyn Store, mut swept: impl FnMut(&Swept)) -> Error {
                 done.next.clamp(SWEEP_REST, SWEEP_EVERY)
             }
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "sweep the store");
+                tell("sweep the store", &error);
                 SWEEP_EVERY
             }
         };
@@ -66,6 +66,15 @@ pub async fn sweep(store: &dyn Store, mut swept: impl FnMut(&Swept)) -> Error {
             return error;
         }
         tokio::time::sleep(rest).await;
+    }
+}
+
+/// A store that is away says so itself, once.
+fn tell(what: &str, error: &Error) {
+    if matches!(error, Error::StoreDown { .. }) {
+        tracing::debug!(error = %Chain(error), "{what}");
+    } else {
+        tracing::warn!(error = %Chain(error), "{what}");
     }
 }
 
@@ -134,7 +143,7 @@ impl Meter {
     pub async fn watch(&self, store: &dyn View) -> Infallible {
         loop {
             if let Err(error) = self.look(store).await {
-                tracing::warn!(error = %Chain(&error), "count the jobs");
+                tell("count the jobs", &error);
             }
             tokio::time::sleep(COUNT_EVERY).await;
         }

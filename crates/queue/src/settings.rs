@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::job::{Backoff, NewJob, OnFail};
 use crate::json::Json;
 use crate::limit;
+use crate::payload::PayloadSchema;
 use crate::timetable::Timetable;
 
 /// How a queue treats its jobs.
@@ -42,9 +43,9 @@ pub struct QueueSettings {
     pub ageing: Duration,
     /// The bytes of log kept of one job. Default 1MiB; what comes after is dropped, and the log says so.
     pub log_bytes_max: document::ByteSize,
-    /// A JSON Schema that payloads must match. Default: any payload.
+    /// A JSON Schema that payloads must match: a job whose payload doesn't is refused with 422. Default: any payload.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload: Option<Value>,
+    pub payload: Option<PayloadSchema>,
 }
 
 impl Default for QueueSettings {
@@ -91,7 +92,13 @@ impl QueueSettings {
         if self.ageing.get() > std::time::Duration::from_hours(24) {
             return Err(Error::invalid("ageing", "is longer than 1d"));
         }
+        self.payload.as_ref().map_or(Ok(()), PayloadSchema::check)?;
         self.backoff.check()
+    }
+
+    /// Whether they admit a job.
+    pub(crate) fn admit(&self, job: &NewJob) -> Result<(), Error> {
+        self.payload.as_ref().map_or(Ok(()), |schema| schema.admits(&job.payload))
     }
 }
 

@@ -11,7 +11,6 @@ use std::fs::File;
 use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use serde_json::Value;
 pub use client::{Client, Record};
 pub use tool::{Answer, Tool};
 
-use crate::part::{is_ci, read, services, skip, told};
+use crate::part::{is_ci, own, read, services, skip, xtask};
 
 /// How long a broker that is up may take to accept a connection.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(5);
@@ -187,11 +186,7 @@ impl Private {
     /// Starts one (`kafka`, `kafka3` or `kafka-secure`), which takes some five seconds. `None`, and the test counts as
     /// skipped, where the shared one isn't up: who has that can have this.
     pub fn start(test: &str, name: &str) -> Option<Private> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let shared = shared(test, "kafka")?;
-        // The name says whose it is, so that `xtask` can end it when this process no longer can.
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let services = shared.services.join(format!("own-{}-{next}", std::process::id()));
+        let services = own(&shared(test, "kafka")?.services);
         xtask(&services, &["up", name]);
         let state = read(&services, name).expect("a service that is up");
         Some(Private(Kafka { name: name.to_owned(), services, state, _turn: None }))
@@ -211,22 +206,4 @@ impl Drop for Private {
         xtask(&self.0.services, &["down"]);
         drop(std::fs::remove_dir_all(&self.0.services));
     }
-}
-
-/// Runs `cargo xtask services` on the services in a folder: the program that runs the tests, or by way of cargo.
-fn xtask(services: &Path, words: &[&str]) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let built = told("HEADWATER_XTASK").filter(|program| Path::new(program).exists());
-    let mut command = Command::new(built.clone().or_else(|| told("CARGO")).unwrap_or_else(|| "cargo".into()));
-    if built.is_none() {
-        command.args(["run", "--quiet", "--package", "xtask", "--"]);
-    }
-    command.arg("services").args(words).current_dir(&root).stdin(Stdio::null());
-    command.env("HEADWATER_SERVICES", services).env("CARGO_MANIFEST_DIR", root.join("xtask"));
-    let answer = command.output().expect("xtask starts");
-    let told = [answer.stdout, answer.stderr].concat();
-    let what = words.join(" ");
-    // A second panic while a test fails would hide the first.
-    let held = answer.status.success() || std::thread::panicking();
-    assert!(held, "`xtask services {what}` failed:\n{}", String::from_utf8_lossy(&told));
 }

@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -28,6 +30,31 @@ pub(crate) fn read(services: &Path, name: &str) -> Option<Value> {
     let text = std::fs::read_to_string(services.join(name).join("service.json")).ok()?;
     let state: Value = serde_json::from_str(&text).ok()?;
     (state["ready"] == true).then_some(state)
+}
+
+/// A folder for services of a test's own. The name says whose they are, so that `xtask` can end them when this process
+/// no longer can.
+pub(crate) fn own(services: &Path) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    services.join(format!("own-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Runs `cargo xtask services` on the services in a folder: the program that runs the tests, or by way of cargo.
+pub(crate) fn xtask(services: &Path, words: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let built = told("HEADWATER_XTASK").filter(|program| Path::new(program).exists());
+    let mut command = Command::new(built.clone().or_else(|| told("CARGO")).unwrap_or_else(|| "cargo".into()));
+    if built.is_none() {
+        command.args(["run", "--quiet", "--package", "xtask", "--"]);
+    }
+    command.arg("services").args(words).current_dir(&root).stdin(Stdio::null());
+    command.env("HEADWATER_SERVICES", services).env("CARGO_MANIFEST_DIR", root.join("xtask"));
+    let answer = command.output().expect("xtask starts");
+    let told = [answer.stdout, answer.stderr].concat();
+    let what = words.join(" ");
+    // A second panic while a test fails would hide the first.
+    let held = answer.status.success() || std::thread::panicking();
+    assert!(held, "`xtask services {what}` failed:\n{}", String::from_utf8_lossy(&told));
 }
 
 /// Says that a test was skipped, and why.

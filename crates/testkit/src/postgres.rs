@@ -1,14 +1,16 @@
 //! Real PostgreSQL for tests: what `cargo xtask services up postgres` started.
 //!
-//! A test asks for [`shared`] and works in a schema of its own ([`Server::schema`]), side by side with others. Where
-//! PostgreSQL isn't up, the test is skipped with the reason, and with `CI=true` it fails.
+//! A test asks for [`shared`] and works in a schema of its own ([`Server::schema`]), side by side with others. One that
+//! ends the server starts its [`Private`] one. Where PostgreSQL isn't up, the test is skipped with the reason, and with
+//! `CI=true` it fails.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use postgres::{Client, NoTls};
 
-use crate::part::{is_ci, read, services, skip};
+use crate::part::{is_ci, own, read, services, skip, xtask};
 
 /// The name of the service.
 const NAME: &str = "postgres";
@@ -87,5 +89,48 @@ impl Drop for Server {
                 let _ = client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE"));
             }
         }
+    }
+}
+
+/// A PostgreSQL of a test's own, for what would break that of others. Ended when dropped; that of a test that was killed
+/// ends with the next `cargo xtask services up`.
+#[derive(Debug)]
+pub struct Private {
+    services: PathBuf,
+    address: String,
+}
+
+impl Private {
+    /// Starts one, which takes some two seconds. `None`, and the test counts as skipped, where the shared one isn't up:
+    /// who has that can have this.
+    pub fn start(test: &str) -> Option<Self> {
+        shared(test)?;
+        let services = own(&services());
+        xtask(&services, &["up", NAME]);
+        let state = read(&services, NAME).expect("a service that is up");
+        let address = state["listeners"]["tcp"].as_str().expect("an address").to_owned();
+        Some(Self { services, address })
+    }
+
+    /// Where a client finds the tables, which are in the schema that everybody has.
+    pub fn url(&self) -> String {
+        url(&self.address, "public")
+    }
+
+    /// Kills the server with all that it is doing. It is away until [`Private::start_again`].
+    pub fn kill(&self) {
+        xtask(&self.services, &["kill", &format!("{NAME}:1")]);
+    }
+
+    /// Starts the server again with what it had on disk, and returns once it serves.
+    pub fn start_again(&self) {
+        xtask(&self.services, &["start", &format!("{NAME}:1")]);
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        xtask(&self.services, &["down"]);
+        drop(std::fs::remove_dir_all(&self.services));
     }
 }

@@ -276,6 +276,10 @@ impl Store for Memory {
     fn poll_every(&self) -> Option<Duration> {
         None
     }
+
+    fn groups(&self) -> (u64, u64) {
+        (0, 0)
+    }
 }
 
 impl View for Memory {

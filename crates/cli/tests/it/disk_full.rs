@@ -12,11 +12,11 @@ use crate::outputs::{all, assert_exactly, assert_nothing_twice, visible};
 use crate::process::{Place, Process};
 
 /// A file system in memory.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
     /// `None`, and a word on why, where none can be had.
-    fn mount(test: &str, path: PathBuf, options: &str) -> Option<Self> {
+    pub(crate) fn mount(test: &str, path: PathBuf, options: &str) -> Option<Self> {
         std::fs::create_dir_all(&path).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).output();
         match mounted {
@@ -30,7 +30,7 @@ impl Disk {
         None
     }
 
-    fn grow(&self, options: &str) {
+    pub(crate) fn grow(&self, options: &str) {
         let options = format!("remount,{options}");
         assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
     }

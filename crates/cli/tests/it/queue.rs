@@ -1,17 +1,19 @@
 //! A jobs API by its document: served, worked on, stopped, killed, refused.
 
+mod away;
 mod document;
+mod postgres;
+mod faults;
+mod kills;
 mod server;
 mod verbs;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use self::server::{Http, Place};
-use crate::process::{draw, given, pause, until};
+use crate::process::until;
 
 /// A queue without workers, and one whose workers give the payload back.
 const BARE: &str = "store: {sqlite: {path: jobs.db}}\nlisten: 127.0.0.1:0\nqueues: {default: {}}\n";
@@ -42,45 +44,6 @@ fn the_lectures_session_works_with_the_example_as_it_is() {
     let log = http.get(&format!("/v1{path}/logs")).ok();
     assert!(log["items"][0]["line"].as_str().unwrap().contains("attempt 1"), "{log}");
     assert_eq!(http.post_text("/jobs", "{\"start\", \"2001\"}").status, 400);
-    server.signal("TERM");
-    server.succeed();
-}
-
-#[test]
-fn killed_under_load_every_acknowledged_job_ends_exactly_once() {
-    let mut random = draw();
-    let place = Place::new(ECHO);
-    let kills = given("HEADWATER_KILLS").unwrap_or(4);
-    let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
-    let mut number = 0;
-    for _ in 0..kills {
-        let (mut server, http) = place.serve();
-        let until_killed = Duration::from_millis(random.u64(200..1200));
-        let putting = thread::spawn(move || {
-            let mut put = Vec::new();
-            // Each with a key of its own, so that what the kill left unanswered may be put or not, and never twice.
-            while let Some(reply) =
-                http.try_post("/v1/queues/default/jobs", &json!({"payload": number, "key": format!("k{number}")}))
-            {
-                put.push((reply.ok()["id"].as_str().unwrap().to_owned(), number));
-                number += 1;
-            }
-            (put, number)
-        });
-        pause(until_killed);
-        server.kill();
-        let (put, next) = putting.join().unwrap();
-        assert!(!put.is_empty(), "nothing was put before the kill");
-        acknowledged.extend(put);
-        number = next + 1;
-    }
-    let (mut server, http) = place.serve();
-    for (id, number) in &acknowledged {
-        let job = http.get(&format!("/v1/jobs/{id}?wait=60s")).ok();
-        assert_eq!((&job["state"], &job["result"]), (&json!("succeeded"), &json!(number)), "{job}");
-        let events = http.get(&format!("/v1/jobs/{id}/events")).body;
-        assert_eq!(events.matches("event: succeeded").count(), 1, "{events}");
-    }
     server.signal("TERM");
     server.succeed();
 }

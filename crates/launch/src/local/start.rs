@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use super::drive::{self, Ends};
 use super::keeper::Keeper;
 use super::{State, memory, program};
-use crate::{Command, Error};
+use crate::{Command, Error, open_files};
 
 /// What the thread is asked for.
 pub(super) enum Request {
@@ -119,6 +119,7 @@ fn prepare(command: &Command, program: &PathBuf) -> std::process::Command {
         .stderr(Stdio::piped());
     let parent = rustix::process::getpid();
     let private = command.memory_bytes_max.map(memory::private_bytes_max);
+    let open_files = open_files::given();
     let in_child = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() != Some(parent) {
@@ -128,9 +129,12 @@ fn prepare(command: &Command, program: &PathBuf) -> std::process::Command {
         if private.is_some() {
             rustix::process::setrlimit(Resource::Data, Rlimit { current: private, maximum: private })?;
         }
+        if let Some(given) = &open_files {
+            rustix::process::setrlimit(Resource::Nofile, given.clone())?;
+        }
         Ok(())
     };
-    // SAFETY: between fork and exec, the closure makes three system calls, allocates nothing and takes no lock.
+    // SAFETY: between fork and exec, the closure makes some system calls, allocates nothing and takes no lock.
     #[expect(unsafe_code, reason = "only the child itself can ask the kernel for these, and only before exec")]
     unsafe {
         made.pre_exec(in_child);

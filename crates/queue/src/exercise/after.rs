@@ -1,20 +1,26 @@
 //! After, and children.
 
-use super::{Rule, Scene};
+use super::{Rule, Scene, job};
 use crate::error::Error;
 use crate::id::JobId;
 use crate::job::{Reason, State};
+use crate::json::Json;
+use crate::lease::{Finish, Lease, Outcome};
+use crate::limit;
+use crate::store::{Put, Store};
 
 pub(super) const RULES: &[Rule] = &[
     ("a_child_waits_for_all_its_parents", waits),
     ("a_parent_that_has_ended_is_not_waited_for", ended_parent),
     ("a_parent_that_ends_while_a_child_is_put_leaves_none_waiting", between),
+    ("parents_in_any_order_hold_nobody_up", any_order),
     ("a_failed_parent_cancels_or_runs_as_on_fail_says", on_fail),
     ("cancellation_goes_down_the_whole_line", whole_line),
     ("an_unknown_parent_is_refused", unknown_parent),
     ("retention_spares_parents_of_jobs_that_have_not_ended", spares_parents),
     ("an_ack_and_its_children_commit_together", children),
     ("a_bad_child_refuses_the_whole_ack_and_keeps_the_lease", bad_child),
+    ("an_ack_with_too_many_children_is_refused_and_keeps_the_lease", too_many_children),
     ("children_are_taken_though_the_queue_is_full", full_queue),
     ("a_parent_that_is_tried_again_is_counted_once", retried_parent),
     ("a_child_with_a_delay_waits_for_both", delayed_child),
@@ -58,15 +64,42 @@ fn between(scene: &mut Scene) {
     for _ in 0..30 {
         let parent = scene.put("{}");
         let lease = scene.lease_one();
-        let outcome = crate::Outcome::ack(parent, lease.token, crate::Json::null());
-        let finish = second.store.finish(crate::Finish { outcomes: vec![outcome], lease: None });
-        let put = scene.store().put(crate::Put::one("q", super::job(&after(&[parent], ""))));
+        let outcome = Outcome::ack(parent, lease.token, Json::null());
+        let finish = second.store.finish(Finish { outcomes: vec![outcome], lease: None });
+        let put = scene.store().put(Put::one("q", job(&after(&[parent], ""))));
         finish.wait().expect("finish");
         let child = put.wait().expect("put").remove(0).expect("the job is taken").id;
         let lease = scene.lease_one();
         assert_eq!(lease.id, child);
         scene.ack(&lease);
     }
+}
+
+fn any_order(scene: &mut Scene) {
+    let second = scene.second();
+    for _ in 0..20 {
+        let parents = scene.put_many("{}", 6);
+        let leases = scene.lease(6);
+        let reversed: Vec<JobId> = parents.iter().rev().copied().collect();
+        let put =
+            |parents: &[JobId]| Put { queue: "q".to_owned(), jobs: vec![job(&after(parents, "")); 3], atomic: false };
+        let puts = [scene.store().put(put(&parents)), second.store.put(put(&reversed))];
+        let ack = |lease: &Lease| Outcome::ack(lease.id, lease.token.clone(), Json::null());
+        let finish = |store: &dyn Store, leases: &[Lease]| {
+            store.finish(Finish { outcomes: leases.iter().rev().map(ack).collect(), lease: None })
+        };
+        let finishes = [finish(&*second.store, &leases[..3]), finish(scene.store(), &leases[3..])];
+        for finish in finishes {
+            assert!(finish.wait().expect("finish").outcomes.iter().all(Result::is_ok));
+        }
+        for put in puts {
+            assert!(put.wait().expect("put").iter().all(Result::is_ok));
+        }
+        let children = scene.lease(9);
+        assert_eq!(children.len(), 6, "none waits for ever");
+        scene.ack_all(&children);
+    }
+    scene.counts_are_right();
 }
 
 fn on_fail(scene: &mut Scene) {
@@ -147,6 +180,15 @@ fn bad_child(scene: &mut Scene) {
     assert!(scene.lease(9).is_empty(), "no child was left behind");
     scene.ack(&lease);
     scene.counts_are_right();
+}
+
+fn too_many_children(scene: &mut Scene) {
+    let id = scene.put("{}");
+    let lease = scene.lease_one();
+    let of = |children: usize| format!(r#""ack": {{"enqueue": [{}]}}"#, vec!["{}"; children].join(","));
+    assert!(matches!(scene.end(&lease, &of(limit::CHILDREN_MAX + 1)), Err(Error::Invalid { .. })));
+    assert_eq!(scene.state(id), State::Running);
+    assert_eq!(scene.end(&lease, &of(limit::CHILDREN_MAX)).expect("held").enqueued.len(), limit::CHILDREN_MAX);
 }
 
 fn full_queue(scene: &mut Scene) {

@@ -1,14 +1,16 @@
 //! Cancellation, retry, deletion.
 
-use super::{Rule, Scene};
+use super::{Rule, Scene, json};
 use crate::error::Error;
 use crate::id::JobId;
 use crate::job::{Reason, State};
+use crate::lease::{Finish, Outcome};
 use crate::store::{Change, Changed, RetryMany};
 
 pub(super) const RULES: &[Rule] = &[
     ("a_job_that_does_not_run_is_cancelled_at_once", at_once),
     ("an_ack_beats_a_pending_cancel", ack_beats),
+    ("a_cancel_beside_an_ack_leaves_one_end", beside_ack),
     ("a_nack_after_a_cancel_ends_the_job_as_cancelled", nack_after),
     ("a_cancel_that_is_not_heeded_ends_with_its_grace", grace),
     ("a_cancel_outlives_a_crash", outlives),
@@ -44,6 +46,34 @@ fn ack_beats(scene: &mut Scene) {
     scene.ack(&lease);
     let job = scene.job(id);
     assert_eq!((job.state, job.reason, job.cancel_requested), (State::Succeeded, None, false));
+}
+
+fn beside_ack(scene: &mut Scene) {
+    let second = scene.second();
+    for round in 0..30 {
+        let id = scene.put("{}");
+        let lease = scene.lease_one();
+        let finish = || {
+            let outcome = Outcome::ack(id, lease.token.clone(), json("1"));
+            second.store.finish(Finish { outcomes: vec![outcome], lease: None })
+        };
+        let cancel = || scene.store().change(Change::Cancel(id));
+        let (finish, cancel) = if round % 2 == 0 {
+            let finish = finish();
+            (finish, cancel())
+        } else {
+            let cancel = cancel();
+            (finish(), cancel)
+        };
+        let finished = finish.wait().expect("finish").outcomes.remove(0).expect("held");
+        let cancelled = cancel.wait();
+        let is_known = matches!(cancelled, Ok(Changed::Job(_)) | Err(Error::WrongState { .. }));
+        assert!(is_known && finished.state == State::Succeeded, "{cancelled:?} {finished:?}");
+        assert_eq!(scene.state(id), State::Succeeded);
+        let events = scene.view().events(id, 0, 100).wait().expect("events");
+        assert_eq!(events.iter().filter(|event| ["succeeded", "cancelled"].contains(&event.event.as_str())).count(), 1);
+    }
+    scene.counts_are_right();
 }
 
 fn nack_after(scene: &mut Scene) {

@@ -2,10 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::{Rule, Scene, ids};
+use super::{Rule, Scene, ids, job};
 use crate::error::Error;
 use crate::settings::{QueueSettings, ScheduleSpec};
-use crate::store::{Change, Changed, Declaration};
+use crate::store::{Change, Changed, Declaration, Put};
 
 pub(super) const RULES: &[Rule] = &[
     ("a_paused_queue_leases_nothing_until_it_is_resumed", pause),
@@ -15,6 +15,7 @@ pub(super) const RULES: &[Rule] = &[
     ("what_a_document_names_no_more_is_given_up", given_up),
     ("bad_names_and_settings_are_refused", bad),
     ("a_queue_keeps_its_settings_over_a_crash", crash),
+    ("a_payload_must_match_the_schema_of_its_queue", payload),
 ];
 
 fn change_queue(scene: &Scene, change: Change) -> crate::QueueInfo {
@@ -113,4 +114,30 @@ fn crash(scene: &mut Scene) {
     scene.put("{}");
     let lease = scene.lease_one();
     assert_eq!((lease.attempts, lease.lease), (7, document::Duration::from_secs(30)));
+}
+
+fn payload(scene: &mut Scene) {
+    let parent = scene.put(r#"{"payload": "before there was a schema"}"#);
+    scene.queue("q", r#"{"payload": {"type": "object", "required": ["start"]}}"#);
+    scene.crash();
+    let refused = scene.try_put(r#"{"payload": {"end": 2004}}"#);
+    assert!(matches!(&refused, Err(Error::Invalid { field, .. }) if field == "payload"), "{refused:?}");
+    let good = scene.put(r#"{"payload": {"start": 2001}, "key": "k"}"#);
+    let mut jobs = vec![job(r#"{"payload": {"start": 1}}"#); 20];
+    jobs[7] = job(r#"{"payload": 3}"#);
+    let placed = scene.store().put(Put { queue: "q".to_owned(), jobs, atomic: false }).wait().expect("put");
+    let refused: Vec<usize> = (0..20).filter(|at| placed[*at].is_err()).collect();
+    assert_eq!(refused, [7]);
+    // Children keep the schema too: a bad one refuses the ack, and the lease is kept.
+    let lease = scene.lease_one();
+    assert_eq!(lease.id, parent);
+    let ack = scene.end(&lease, r#""ack": {"result": 1, "enqueue": [{"payload": 1}]}"#);
+    assert!(matches!(ack, Err(Error::Invalid { .. })), "{ack:?}");
+    scene.ack(&lease);
+    // What was taken once is known by its key, whatever the schema says by then.
+    scene.queue("q", r#"{"payload": false}"#);
+    assert_eq!(scene.put(r#"{"payload": {"start": 2001}, "key": "k"}"#), good);
+    let bad =
+        scene.change(Change::PutQueue(name(), serde_json::from_str(r#"{"payload": {"type": 3}}"#).expect("settings")));
+    assert!(matches!(bad, Err(Error::Invalid { .. })), "{bad:?}");
 }

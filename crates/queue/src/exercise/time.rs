@@ -15,6 +15,7 @@ pub(super) const RULES: &[Rule] = &[
     ("a_lost_job_comes_back_within_a_second_of_its_lease", comes_back),
     ("a_server_that_was_down_loses_no_lease", down),
     ("a_server_that_stood_still_loses_no_lease", stood_still),
+    ("standing_still_for_less_than_a_lease_loses_none_that_is_beaten_for", stood_still_for_less),
     ("a_clock_that_is_set_ends_no_lease_and_fires_nothing_twice", clock_set),
     ("an_ended_job_is_forgotten_with_its_retention", retention),
     ("a_sweep_says_when_to_sweep_next", next),
@@ -106,6 +107,21 @@ fn stood_still(scene: &mut Scene) {
     scene.beat(id, &lease.token).expect("held");
     scene.pass(61);
     assert_eq!(scene.state(id), State::Ready);
+}
+
+fn stood_still_for_less(scene: &mut Scene) {
+    let id = scene.put("{}");
+    let lease = crate::LeaseRequest { lease: Some(document::Duration::from_secs(4)), ..lease_request() };
+    let lease = scene.ask(lease).remove(0);
+    for tenths in 1..40 {
+        // The next beat is due when the server stops.
+        scene.clock.advance(Duration::from_millis(900));
+        scene.sweep();
+        scene.clock.advance(Duration::from_millis(100 * tenths));
+        scene.sweep();
+        assert_eq!(scene.state(id), State::Running, "it stood still for {tenths} tenths of a second");
+        scene.beat(id, &lease.token).expect("held");
+    }
 }
 
 const HOUR_MICROS: i64 = 3_600_000_000;

@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod book;
+mod bulk;
 mod change;
 mod db;
 mod finish;

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use queue::exercise::{Handle, Site, exercise};
-use queue::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
+use queue::exercise::{Site, exercise};
+use queue::{Opened, Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use stdx::Clock;
 use tempfile::TempDir;
 use testkit::postgres;
@@ -24,10 +24,10 @@ impl File {
 }
 
 impl Site for File {
-    fn open(&self, clock: &Clock) -> Handle {
+    fn open(&self, clock: &Clock) -> Opened {
         let mut open = self.open.lock().unwrap();
         let store = open.get_or_insert_with(|| Sqlite::open(&SqliteOptions::new(self.path(), clock.clone())).unwrap());
-        Handle { store: Arc::new(store.clone()), view: Arc::new(store.clone()), artifacts: Arc::new(store.clone()) }
+        store.clone().into()
     }
 
     fn crash(&self) {
@@ -53,9 +53,8 @@ impl Tables {
 }
 
 impl Site for Tables {
-    fn open(&self, clock: &Clock) -> Handle {
-        let store = Postgres::open(&PostgresOptions::new(self.server.url(&self.schema), clock.clone())).unwrap();
-        Handle { store: Arc::new(store.clone()), view: Arc::new(store.clone()), artifacts: Arc::new(store.clone()) }
+    fn open(&self, clock: &Clock) -> Opened {
+        Postgres::open(&PostgresOptions::new(self.server.url(&self.schema), clock.clone())).unwrap().into()
     }
 
     /// The server ends what a replica that was killed leaves behind.

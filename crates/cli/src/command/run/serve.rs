@@ -24,6 +24,8 @@ type Pools = JoinSet<(String, Result<Worked, WorkError>)>;
 
 /// Serves a queue until it is asked to stop, and then until its workers have ended. Blocks.
 pub(super) fn serve(work: &QueueWork, until_idle: bool, screen: &Screen, runtime: &Handle) -> anyhow::Result<Served> {
+    // Each client that waits has a connection, and most systems give a process few.
+    launch::raise_open_files();
     let plan = &work.plan;
     let (access, own_token) = queues::access(plan, work.tokens.clone())?;
     let opened = queue::open(plan, &work.world)?;

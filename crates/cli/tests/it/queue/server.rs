@@ -37,6 +37,10 @@ impl Place {
         self.0.start(arguments)
     }
 
+    pub(super) fn started(&self, command: &mut Command) -> Process {
+        self.0.started(command)
+    }
+
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         self.0.command(arguments)
     }
@@ -75,6 +79,7 @@ pub(super) struct Http {
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
+    head: String,
     pub(super) body: String,
 }
 
@@ -84,11 +89,17 @@ impl Reply {
         assert!((200..300).contains(&self.status), "{self:?}");
         serde_json::from_str(&self.body).unwrap()
     }
+
+    /// The value of a header, by its name in small letters.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
 }
 
 impl Http {
     pub(super) fn get(&self, path: &str) -> Reply {
-        self.ask("GET", path, None).unwrap()
+        self.ask("GET", path, b"").unwrap()
     }
 
     pub(super) fn post(&self, path: &str, body: &Value) -> Reply {
@@ -96,12 +107,17 @@ impl Http {
     }
 
     pub(super) fn post_text(&self, path: &str, body: &str) -> Reply {
-        self.ask("POST", path, Some(body)).unwrap()
+        self.ask("POST", path, body.as_bytes()).unwrap()
     }
 
     /// The reply, unless the server was killed before it was whole.
     pub(super) fn try_post(&self, path: &str, body: &Value) -> Option<Reply> {
-        self.ask("POST", path, Some(&body.to_string())).ok()
+        self.ask("POST", path, body.to_string().as_bytes()).ok()
+    }
+
+    /// A request with any body.
+    pub(super) fn send(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        self.ask(method, path, body).unwrap()
     }
 
     /// Puts a job into the queue `default`, and gives its id.
@@ -110,19 +126,19 @@ impl Http {
         reply["id"].as_str().unwrap().to_owned()
     }
 
-    fn ask(&self, method: &str, path: &str, body: Option<&str>) -> std::io::Result<Reply> {
+    fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Reply> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(90)))?;
         let token = self.token.as_ref().map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-        let body = body.unwrap_or_default();
         // As curl has it: no JSON is promised.
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{token}\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
             self.address,
             body.len()
         )?;
+        stream.write_all(body)?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
@@ -135,7 +151,7 @@ impl Http {
         if length.is_some_and(|length: usize| length != body.len()) {
             return Err(broken());
         }
-        Ok(Reply { status, body })
+        Ok(Reply { status, head: head.to_owned(), body })
     }
 }
 

@@ -141,12 +141,16 @@ impl Book {
         match Db::connect(&self.server) {
             Ok(db) => {
                 self.db = Some(db);
-                self.away = None;
+                if self.away.take().is_some() {
+                    tracing::info!("the queue's store is reached again");
+                }
                 self.revision = -1;
                 Ok(())
             }
             Err(broken) => {
-                tracing::warn!(why = broken.why, "the queue's store can't be reached");
+                if self.away.is_none() {
+                    tracing::warn!(why = broken.why, "the queue's store can't be reached; trying on");
+                }
                 self.away = Some((broken.clone(), self.clock.elapsed() + wait, wait));
                 Err(broken)
             }
@@ -185,19 +189,18 @@ impl Book {
     /// says so to all.
     fn check_jump(&mut self) -> Result<(), Broken> {
         let time = self.time;
-        if let Some((elapsed, lease_time, epoch)) = self.anchor
-            && epoch == time.epoch
-        {
+        let same = self.anchor.filter(|(_, _, epoch)| *epoch == time.epoch);
+        let jump = same.map_or(0, |(elapsed, lease_time, _)| {
             let passed = i64::try_from(time.elapsed.saturating_sub(elapsed).as_millis()).unwrap_or(i64::MAX);
-            let jump = time.wall - time.skew - lease_time.saturating_add(passed);
-            if jump.abs() > JUMP_MILLIS {
-                tracing::warn!(jump_millis = jump, "the clock of the queue's store was set");
-                let sql = "UPDATE meta SET value = $2 WHERE name = 'epoch' AND value = $1";
-                if self.db()?.execute(sql, &[&epoch, &(epoch + 1)])? > 0 {
-                    let skew = time.skew + jump;
-                    self.db()?.execute("UPDATE meta SET value = $1 WHERE name = 'skew'", &[&skew])?;
-                    self.time = Time { skew, epoch: epoch + 1, ..time };
-                }
+            time.wall - time.skew - lease_time.saturating_add(passed)
+        });
+        if jump.abs() > JUMP_MILLIS {
+            tracing::warn!(jump_millis = jump, "the clock of the queue's store was set");
+            let (epoch, skew) = (time.epoch, time.skew + jump);
+            let sql = "UPDATE meta SET value = $2 WHERE name = 'epoch' AND value = $1";
+            if self.db()?.execute(sql, &[&epoch, &(epoch + 1)])? > 0 {
+                self.db()?.execute("UPDATE meta SET value = $1 WHERE name = 'skew'", &[&skew])?;
+                self.time = Time { skew, epoch: epoch + 1, ..time };
             }
         }
         self.anchor = Some((self.time.elapsed, self.time.wall - self.time.skew, self.time.epoch));
@@ -295,15 +298,20 @@ impl Book {
                     told.jobs.insert(super::row::id(serial, tail));
                 }
                 Wake::Ready(lane) => {
-                    let Some(lane) = self.lanes.get(&lane) else { continue };
-                    let Some(queue) = self.queues.get(&lane.queue) else { continue };
-                    let kind = lane.kind.as_deref().map(str::to_owned);
-                    *told.ready.entry((queue.name.as_ref().to_owned(), kind)).or_default() += 1;
+                    *told.ready.entry(self.lane_name(lane)).or_default() += 1;
                 }
             }
         }
         told.ring(&self.hub);
         let _ = self.teller.send(told);
+    }
+
+    /// The queue and the type of a lane.
+    fn lane_name(&self, lane: i64) -> (String, Option<String>) {
+        let lane = self.lanes.get(&lane);
+        let queue = lane.and_then(|lane| self.queues.get(&lane.queue));
+        let name = queue.map_or_else(String::new, |queue| queue.name.as_ref().to_owned());
+        (name, lane.and_then(|lane| lane.kind.as_deref()).map(str::to_owned))
     }
 
     /// The server's time, in milliseconds since 1970.

@@ -1,6 +1,5 @@
 //! What people ask for.
 
-
 use super::book::Book;
 use super::db::Done;
 use super::put::millis;
@@ -28,7 +27,7 @@ impl Book {
                 self.log(id, &token, lines)?;
                 Changed::Done
             }
-            Change::PutQueue(name, settings) => self.put_queue(&name, settings)?,
+            Change::PutQueue(name, settings) => self.put_queue(&name, &settings)?,
             Change::Pause(name) => self.change_queue(&name, |queue| queue.paused = true)?,
             Change::Drain(name) => self.change_queue(&name, |queue| queue.draining = true)?,
             Change::Resume(name) => {
@@ -119,9 +118,8 @@ impl Book {
             let serials = self.db()?.numbers(sql, &[&lane, &code.stored(), &since, &wanted])?;
             count += serials.len();
             for serial in serials {
-                if let Some(mut row) = row::load(self.db()?, serial)?.filter(|row| row.code == code) {
-                    self.retry_row(&mut row)?;
-                }
+                let row = row::load(self.db()?, serial)?.filter(|row| row.code == code);
+                row.map(|mut row| self.retry_row(&mut row)).transpose()?;
             }
         }
         Ok(Changed::Count(count))

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::book::Book;
 use super::db::{Done, Fault};
 use super::held::parts;
@@ -86,7 +85,7 @@ impl Book {
         let mut enqueued = Vec::with_capacity(ack.enqueue.len());
         for child in ack.enqueue {
             let queue = child.queue.as_deref().map_or(Ok(row.queue), |name| self.queue_id(name))?;
-            enqueued.push(self.put_one(queue, child, true)?.id);
+            enqueued.push(self.put_child(queue, child)?.id);
         }
         Ok(enqueued)
     }

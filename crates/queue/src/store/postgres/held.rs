@@ -64,8 +64,7 @@ impl Book {
     /// The lease that this token holds, kept from others until the end of the transaction.
     pub(super) fn held_with(&mut self, id: JobId, token: &Token) -> Done<Option<Held>> {
         let Some((number, secret)) = parts(token) else { return Ok(None) };
-        let sql =
-            held!("WHERE serial = $1 AND number = $2 AND secret = $3 AND outcome IS NULL FOR UPDATE");
+        let sql = held!("WHERE serial = $1 AND number = $2 AND secret = $3 AND outcome IS NULL FOR UPDATE");
         Ok(self.db()?.first(sql, &[&row::serial(id), &number, &secret])?.as_ref().map(read))
     }
 

@@ -116,7 +116,8 @@ impl Book {
 
     /// The keys that nobody else counts just now: of the others' jobs, none is taken this time.
     fn lock_slots(&mut self, line: &[Row], rooms: &mut Rooms) -> Done<()> {
-        let slots: Vec<i64> = line.iter().filter_map(|candidate| candidate.slot).collect::<BTreeSet<_>>().into_iter().collect();
+        let slots: Vec<i64> =
+            line.iter().filter_map(|candidate| candidate.slot).collect::<BTreeSet<_>>().into_iter().collect();
         if slots.is_empty() {
             return Ok(());
         }

@@ -12,9 +12,11 @@ const MIGRATIONS: [&str; 1] = [include_str!("../postgres.sql")];
 const LOCK: i32 = 0x6877_514d;
 
 pub(super) fn migrate(db: &mut Db, clock: &Clock) -> Result<(), Broken> {
-    let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK}, current_schema()::regnamespace::oid::bigint::integer)");
+    let begin =
+        format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK}, current_schema()::regnamespace::oid::bigint::integer)");
     db.client.batch_execute(&begin)?;
-    db.client.batch_execute("CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, at TIMESTAMPTZ NOT NULL)")?;
+    db.client
+        .batch_execute("CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, at TIMESTAMPTZ NOT NULL)")?;
     let row = db.client.query_one("SELECT coalesce(max(version), 0) FROM migration", &[])?;
     let found = usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX);
     if found > MIGRATIONS.len() {

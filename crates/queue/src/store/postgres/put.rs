@@ -1,6 +1,9 @@
 //! Jobs come in.
 
+use std::time::Duration;
+
 use super::book::Book;
+use super::bulk::{self, Bulk};
 use super::db::{Broken, Done, Fault};
 use super::row::{self, Code, Row};
 use crate::error::Error;
@@ -10,7 +13,7 @@ use crate::limit;
 use crate::store::{Placed, Put};
 
 /// How long a client waits before it tries a full queue again.
-const FULL_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// States that count for a queue's depth.
 const NOT_ENDED: [Code; 5] = [Code::Scheduled, Code::Waiting, Code::Parked, Code::Ready, Code::Running];
@@ -24,13 +27,15 @@ impl Book {
         let (jobs, is_atomic) = (put.jobs.len(), put.atomic);
         let mut refused = None;
         let placed = self.part(|book| {
+            let mut bulk = (jobs >= bulk::JOBS_MIN).then(|| Bulk::new(book, queue, &put.jobs)).transpose()?;
             let mut placed = Vec::with_capacity(jobs);
             for job in put.jobs.iter().cloned() {
-                placed.push(told(book.put_into(queue, &put.queue, job))?);
+                placed.push(told(book.put_into(queue, &put.queue, job, bulk.as_mut()))?);
                 let refusal = placed.last().and_then(|one| one.as_ref().err()).filter(|_| is_atomic).cloned();
                 refused = refusal.map(|why| (placed.len() - 1, why));
                 refused.as_ref().map_or(Ok(()), |(_, why)| Err(why.clone()))?;
             }
+            bulk.map_or(Ok(()), |mut bulk| bulk.write(book))?;
             book.settle_slots()?;
             Ok(placed)
         });
@@ -40,44 +45,87 @@ impl Book {
         Ok((0..jobs).map(|at| Err(told(at))).collect())
     }
 
-    fn put_into(&mut self, queue: i64, name: &str, job: NewJob) -> Done<Placed> {
+    fn put_into(&mut self, queue: i64, name: &str, job: NewJob, bulk: Option<&mut Bulk>) -> Done<Placed> {
         if job.queue.as_ref().is_some_and(|own| own != name) {
             return Err(Error::invalid("queue", format!("must be `{name}`, or be left out")).into());
         }
-        self.put_one(queue, job, false)
+        match bulk {
+            Some(bulk) => bulk.add(self, job),
+            None => self.put_one(queue, job),
+        }
+    }
+
+    /// Puts a job, if there is room for it.
+    pub(super) fn put_one(&mut self, queue: i64, job: NewJob) -> Done<Placed> {
+        let asked = Asked::new(job)?;
+        if let Some(first) = self.first(queue, &asked)? {
+            return Ok(first);
+        }
+        let depth = self.depth(queue)?;
+        self.admit(queue, &asked, depth)?;
+        self.put_asked(queue, &asked)
+    }
+
+    /// Puts a child of a job that ends. It is never refused for want of room.
+    pub(super) fn put_child(&mut self, queue: i64, job: NewJob) -> Done<Placed> {
+        let asked = Asked::new(job)?;
+        if let Some(first) = self.first(queue, &asked)? {
+            return Ok(first);
+        }
+        self.settings(queue)?.admit(&asked.job)?;
+        self.put_asked(queue, &asked)
+    }
+
+    /// Jobs of a queue that have not ended.
+    pub(super) fn depth(&mut self, queue: i64) -> Done<u64> {
+        Ok(u64::try_from(self.count(queue, &NOT_ENDED)?).unwrap_or(0))
+    }
+
+    /// Refuses a job that the queue does not take, and all where it takes none.
+    pub(super) fn admit(&self, queue: i64, asked: &Asked, depth: u64) -> Done<()> {
+        let found = self.queue(queue)?;
+        found.settings.admit(&asked.job)?;
+        let name = || found.name.as_ref().to_owned();
+        if found.draining {
+            return Err(Error::Draining { queue: name() }.into());
+        }
+        if depth >= found.settings.depth_max {
+            return Err(Error::QueueFull { queue: name(), depth, retry_after: FULL_RETRY }.into());
+        }
+        Ok(())
     }
 
     /// Checks everything before it writes anything, so that a refused job leaves no trace.
-    pub(super) fn put_one(&mut self, queue: i64, mut job: NewJob, is_child: bool) -> Done<Placed> {
-        job.check()?;
-        job.queue = None;
-        job.after.sort_unstable();
-        job.after.dedup();
-        let trace = job.traceparent.take();
-        let spec = serde_json::to_string(&job)?;
-        if let Some(key) = &job.key
-            && let Some(first) = self.with_key(queue, key, &spec)?
-        {
-            return Ok(first);
+    pub(super) fn put_asked(&mut self, queue: i64, asked: &Asked) -> Done<Placed> {
+        let (pending, fails) = self.parents(&asked.job)?;
+        let slot = asked.job.concurrency.as_ref().map(|it| self.slot(queue, &it.key, it.max)).transpose()?;
+        let mut row = self.row_for(queue, asked, PutAs { pending, slot })?;
+        if !row::insert(self.db()?, &row, &asked.spec, asked.trace.as_deref())? {
+            // Another replica has put this key, and has just committed it.
+            let first = self.first(queue, asked)?;
+            return Ok(first.ok_or_else(|| Broken { why: "a key came and went".to_owned() })?);
         }
+        self.tally(row.lane, row.code, 1);
+        self.moved(&row);
+        if !asked.job.after.is_empty() {
+            let parents: Vec<i64> = asked.job.after.iter().copied().map(row::serial).collect();
+            let sql = "INSERT INTO edge SELECT serial, $2, state >= 5 FROM job WHERE serial = ANY($1)";
+            self.db()?.execute(sql, &[&parents, &row.serial])?;
+        }
+        if fails {
+            self.end(&mut row, Code::Cancelled, Some(crate::Reason::Dependency))?;
+        }
+        Ok(Placed { id: row.id(), state: row.code.state(), duplicate: false })
+    }
+
+    /// The row of a new job.
+    pub(super) fn row_for(&mut self, queue: i64, asked: &Asked, put: PutAs) -> Done<Row> {
+        let job = &asked.job;
         let settings = self.settings(queue)?;
-        if !is_child {
-            let depth = u64::try_from(self.count(queue, &NOT_ENDED)?).unwrap_or(0);
-            let name = || self.queues.get(&queue).map_or_else(String::new, |queue| queue.name.as_ref().to_owned());
-            if self.queue(queue)?.draining {
-                return Err(Error::Draining { queue: name() }.into());
-            }
-            if depth >= settings.depth_max {
-                return Err(Error::QueueFull { queue: name(), depth, retry_after: FULL_RETRY }.into());
-            }
-        }
-        let (pending, fails) = self.parents(&job)?;
         let lane = self.lane(queue, job.kind.as_deref())?;
-        let slot = job.concurrency.as_ref().map(|it| self.slot(queue, &it.key, it.max)).transpose()?;
         let now = self.now();
         let keep = job.result_ttl.unwrap_or(settings.retention).get();
-        let key_ttl =
-            job.key.as_ref().map_or(std::time::Duration::ZERO, |_| job.key_ttl.unwrap_or(settings.key_ttl).get());
+        let key_ttl = job.key.as_ref().map_or(Duration::ZERO, |_| job.key_ttl.unwrap_or(settings.key_ttl).get());
         let run_at = job.run_at.map_or(now, crate::Moment::millis).max(now);
         let mut row = Row {
             serial: self.next_serial()?,
@@ -90,9 +138,9 @@ impl Book {
             priority: job.priority,
             attempt: 0,
             attempts: job.attempts.unwrap_or(settings.attempts),
-            pending,
+            pending: put.pending,
             runs_on_fail: job.on_fail == OnFail::Run,
-            slot,
+            slot: put.slot,
             cancel: false,
             alone: false,
             created: now,
@@ -104,23 +152,12 @@ impl Book {
             key: job.key.clone(),
         };
         row.code = self.place(&mut row, now)?;
-        if !row::insert(self.db()?, &row, &spec, trace.as_deref())? {
-            // Another replica has put this key, and has just committed it.
-            let key = job.key.as_deref().unwrap_or_default();
-            let first = self.with_key(queue, key, &spec)?;
-            return Ok(first.ok_or_else(|| Broken { why: "a key came and went".to_owned() })?);
-        }
-        self.tally(lane, row.code, 1);
-        self.moved(&row);
-        if !job.after.is_empty() {
-            let parents: Vec<i64> = job.after.iter().copied().map(row::serial).collect();
-            let sql = "INSERT INTO edge SELECT serial, $2, state >= 5 FROM job WHERE serial = ANY($1)";
-            self.db()?.execute(sql, &[&parents, &row.serial])?;
-        }
-        if fails {
-            self.end(&mut row, Code::Cancelled, Some(crate::Reason::Dependency))?;
-        }
-        Ok(Placed { id: row.id(), state: row.code.state(), duplicate: false })
+        Ok(row)
+    }
+
+    /// The job that has the key already.
+    fn first(&mut self, queue: i64, asked: &Asked) -> Done<Option<Placed>> {
+        asked.job.key.as_ref().map_or(Ok(None), |key| self.with_key(queue, key, &asked.spec))
     }
 
     fn with_key(&mut self, queue: i64, key: &str, spec: &str) -> Done<Option<Placed>> {
@@ -179,9 +216,9 @@ impl Book {
         let mut ended = vec![(row.serial, code)];
         while let Some((parent, how)) = ended.pop() {
             for child in self.untold(parent)? {
-                if let Some(child) = row::load(self.db()?, child)? {
-                    ended.extend(self.tell_child(child, how)?);
-                }
+                let child = row::load(self.db()?, child)?;
+                let told = child.map(|child| self.tell_child(child, how)).transpose()?;
+                ended.extend(told.flatten());
             }
         }
         Ok(())
@@ -233,6 +270,34 @@ impl Book {
     }
 }
 
+/// A job that somebody asks for, and that is as it must be.
+pub(super) struct Asked {
+    pub(super) job: NewJob,
+    /// As it is stored, without its trace.
+    pub(super) spec: String,
+    pub(super) trace: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn new(mut job: NewJob) -> Done<Self> {
+        job.check()?;
+        job.queue = None;
+        job.after.sort_unstable();
+        job.after.dedup();
+        let trace = job.traceparent.take();
+        Ok(Self { spec: serde_json::to_string(&job)?, job, trace })
+    }
+}
+
+/// What the store knows of a job that comes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PutAs {
+    /// How many of its parents have not ended.
+    pub(super) pending: u32,
+    /// Its concurrency key.
+    pub(super) slot: Option<i64>,
+}
+
 /// A refusal as an answer.
 fn told<T>(done: Done<T>) -> Done<Result<T, Error>> {
     match done {
@@ -242,6 +307,6 @@ fn told<T>(done: Done<T>) -> Done<Result<T, Error>> {
     }
 }
 
-pub(super) fn millis(duration: std::time::Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }

@@ -11,7 +11,7 @@ use crate::settings::{QueueSettings, ScheduleSpec};
 use crate::store::{Changed, Declaration};
 
 impl Book {
-    pub(super) fn put_queue(&mut self, name: &str, settings: QueueSettings) -> Done<Changed> {
+    pub(super) fn put_queue(&mut self, name: &str, settings: &QueueSettings) -> Done<Changed> {
         if let Ok(id) = self.queue_id(name)
             && self.queue(id)?.owned
         {
@@ -26,10 +26,10 @@ impl Book {
         Ok(Changed::Queue(Box::new(queue.ok_or_else(|| Error::no_queue(name))?)))
     }
 
-    fn store_queue(&mut self, name: &str, settings: QueueSettings, owned: bool) -> Done<()> {
+    fn store_queue(&mut self, name: &str, settings: &QueueSettings, owned: bool) -> Done<()> {
         checked("queue", name)?;
         settings.check()?;
-        let text = serde_json::to_string(&settings)?;
+        let text = serde_json::to_string(settings)?;
         let sql = "INSERT INTO queue (name, settings, owned, paused, draining) VALUES ($1, $2, $3, false, false) \
                    ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, owned = excluded.owned";
         self.db()?.execute(sql, &[&name, &text, &owned])?;
@@ -111,7 +111,7 @@ impl Book {
         self.db()?.execute(sql, &[&ours.cast_signed()])?;
         self.give_up(&queues, &schedules)?;
         for (name, settings) in queues {
-            self.store_queue(&name, settings, true)?;
+            self.store_queue(&name, &settings, true)?;
         }
         for (name, spec) in &schedules {
             self.store_schedule(name, spec, true)?;
@@ -128,7 +128,7 @@ impl Book {
         let is_given_up = |queue: &&Queue| queue.owned && !queues.contains_key(&*queue.name);
         let given_up: Vec<Queue> = self.queues.values().filter(is_given_up).cloned().collect();
         for queue in given_up {
-            self.store_queue(&queue.name, QueueSettings::clone(&queue.settings), false)?;
+            self.store_queue(&queue.name, &queue.settings, false)?;
         }
         for schedule in read::schedules(self.db()?)? {
             if schedule.owned_by_document && !schedules.contains_key(&schedule.name) {

@@ -1,8 +1,10 @@
 //! A job's row in PostgreSQL.
 
 use postgres::Row as Sql;
+use postgres::binary_copy::BinaryCopyInWriter;
+use postgres::types::Type;
 
-use super::db::Db;
+use super::db::{Db, Param};
 use crate::id::JobId;
 pub(super) use crate::store::row::{CODES, Code, Row, id, reason, reason_code, serial, tail};
 
@@ -87,36 +89,48 @@ pub(super) fn insert(db: &mut Db, row: &Row, spec: &str, trace: Option<&str>) ->
         "ON CONFLICT (queue, key) WHERE key IS NOT NULL DO NOTHING RETURNING serial) ",
         "INSERT INTO body SELECT serial, $23, $24 FROM j"
     );
-    let written = db.execute(
-        sql,
-        &[
-            &row.serial,
-            &row.tail,
-            &row.queue,
-            &row.lane,
-            &row.code.stored(),
-            &row.reason.map(reason_code),
-            &row.due,
-            &i64::from(row.priority),
-            &i64::from(row.attempt),
-            &i64::from(row.attempts),
-            &i64::from(row.pending),
-            &row.runs_on_fail,
-            &row.slot,
-            &row.cancel,
-            &row.alone,
-            &row.created,
-            &row.started,
-            &row.ended,
-            &row.keep,
-            &row.lease,
-            &row.events,
-            &row.key,
-            &spec,
-            &trace,
-        ],
-    )?;
+    let written = write(row, |columns| db.execute(sql, &[columns, &[&spec, &trace]].concat()))?;
     Ok(written > 0)
+}
+
+/// Many rows at once. Fails where a key is taken.
+pub(super) fn copy<'a>(db: &mut Db, rows: impl Iterator<Item = &'a Row>) -> Result<(), postgres::Error> {
+    const NUMBER: Type = Type::INT8;
+    let types = [[NUMBER; 11].as_slice(), &[Type::BOOL, NUMBER, Type::BOOL, Type::BOOL], &[NUMBER; 6], &[Type::TEXT]];
+    let writer = db.client.copy_in(concat!("COPY job (", columns!(), ") FROM STDIN (FORMAT binary)"))?;
+    let mut writer = BinaryCopyInWriter::new(writer, &types.concat());
+    for row in rows {
+        write(row, |columns| writer.write(columns))?;
+    }
+    writer.finish().map(drop)
+}
+
+/// The columns of a row, in their order.
+fn write<T>(row: &Row, to: impl FnOnce(&[Param<'_>]) -> T) -> T {
+    to(&[
+        &row.serial,
+        &row.tail,
+        &row.queue,
+        &row.lane,
+        &row.code.stored(),
+        &row.reason.map(reason_code),
+        &row.due,
+        &i64::from(row.priority),
+        &i64::from(row.attempt),
+        &i64::from(row.attempts),
+        &i64::from(row.pending),
+        &row.runs_on_fail,
+        &row.slot,
+        &row.cancel,
+        &row.alone,
+        &row.created,
+        &row.started,
+        &row.ended,
+        &row.keep,
+        &row.lease,
+        &row.events,
+        &row.key,
+    ])
 }
 
 pub(super) fn update(db: &mut Db, row: &Row) -> Result<(), postgres::Error> {

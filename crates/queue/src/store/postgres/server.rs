@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postgres::config::SslMode;
+use postgres::config::{Host, SslMode};
 use postgres::{Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -23,6 +23,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A lost server is noticed after this long without a word on a connection that waits.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+
+/// Where PostgreSQL listens, if nobody says otherwise.
+const PORT_DEFAULT: u16 = 5432;
 
 /// A server, and what opens it. Never printed.
 #[derive(Clone)]
@@ -46,7 +49,21 @@ impl Server {
     }
 
     pub(super) fn connect(&self) -> Result<Client, Broken> {
-        Ok(self.config.connect(self.tls.clone())?)
+        self.config.connect(self.tls.clone()).map_err(|error| {
+            let Broken { why } = error.into();
+            Broken { why: format!("{}: {why}", self.places()) }
+        })
+    }
+
+    /// `host:port` of each server that is tried.
+    fn places(&self) -> String {
+        let ports = self.config.get_ports();
+        let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(PORT_DEFAULT);
+        let place = |(at, host): (usize, &Host)| match host {
+            Host::Tcp(host) => format!("{host}:{}", port(at)),
+            Host::Unix(folder) => folder.display().to_string(),
+        };
+        self.config.get_hosts().iter().enumerate().map(place).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::book::Book;
 use super::db::{Done, Fault};
 use super::held::Held;
@@ -22,8 +21,8 @@ const STEP: usize = 500;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Sweeps that are further apart than this, over all replicas, mean that the store was away or stood still, and that
-/// nobody could beat.
-const STALL_MILLIS: i64 = 4000;
+/// nobody could beat. Less than what is left of a lease of our own workers, 4 s, that was due to be renewed when it went.
+const STALL_MILLIS: i64 = 2500;
 
 /// The first half of the name of the lock that a sweep holds; the schema is the other.
 const SWEEP_LOCK: i32 = 0x6877_5157;
@@ -211,7 +210,7 @@ impl Book {
         job.key = Some(format!("schedule:{}:{nominal}", schedule.name));
         let Ok(queue) = self.queue_id(&spec.queue) else { return Ok(None) };
         // A full or draining queue leaves this time out; the schedule goes on.
-        match self.put_one(queue, job, false) {
+        match self.put_one(queue, job) {
             Ok(placed) => Ok(Some(placed.id)),
             Err(Fault::Refused(Error::StoreDown { why })) => Err(Error::StoreDown { why }.into()),
             Err(Fault::Refused(why)) => {
@@ -227,7 +226,8 @@ impl Book {
         let sql = "SELECT (SELECT min(least(until, over, grace)) FROM lease WHERE outcome IS NULL), \
                    (SELECT min(due) FROM job WHERE state = 0), (SELECT min(next_at) FROM schedule)";
         let Some(row) = self.db()?.first(sql, &[])? else { return Ok(EVERY) };
-        let until = |at: Option<i64>, now: i64| at.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or(0)));
+        let until =
+            |at: Option<i64>, now: i64| at.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or(0)));
         let (now, lease_now) = (self.now(), self.lease_now());
         let next = [until(row.get(0), lease_now), until(row.get(1), now), until(row.get(2), now)];
         Ok(next.into_iter().flatten().min().map_or(EVERY, |next| next.min(EVERY)))

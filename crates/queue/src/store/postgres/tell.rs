@@ -1,8 +1,8 @@
 //! Replicas tell each other who is to be woken: what happens within a moment goes in one message.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Weak;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use postgres::fallible_iterator::FallibleIterator as _;
@@ -87,7 +87,8 @@ pub(super) fn run(server: &Server, from: u64, told: &Receiver<Told>) {
             db = Db::connect(server).ok();
         }
         let Some(db) = &mut db else { continue };
-        let sent = db.query("SELECT pg_notify('headwater_' || current_schema()::regnamespace::oid, $1)", &[&all.message(from)]);
+        let sent = db
+            .query("SELECT pg_notify('headwater_' || current_schema()::regnamespace::oid, $1)", &[&all.message(from)]);
         if let Err(error) = sent {
             tracing::debug!(%error, "other replicas were not told");
         }

@@ -62,6 +62,7 @@ impl Book {
             return Ok(first);
         }
         let settings = self.settings(queue)?;
+        settings.admit(&job)?;
         if !is_child {
             let depth = u64::try_from(self.count(queue, &NOT_ENDED)).unwrap_or(0);
             let name = || self.queues.get(&queue).map_or_else(String::new, |queue| queue.name.as_ref().to_owned());

@@ -21,8 +21,9 @@ const STEP: usize = 500;
 /// The longest time between two sweeps.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Sweeps that are further apart than this mean that the server stood still, and that nobody could beat.
-const STALL: Duration = Duration::from_secs(4);
+/// Sweeps that are further apart than this mean that the server stood still, and that nobody could beat. Less than what
+/// is left of a lease of our own workers, 4 s, that was due to be renewed when the server stopped.
+const STALL: Duration = Duration::from_millis(2500);
 
 /// For how long a parent of jobs that have not ended is spared before it is looked at again.
 const SPARED_MILLIS: i64 = 60_000;
