@@ -16,9 +16,10 @@ import peers
 import servers
 
 CLIENTS, SECONDS = 64, 10
-BULK_JOBS, BULK_CLIENTS = 300_000, 2
-WORK_JOBS, IDLE_ROUNDS = 60_000, 300
-MEMORY_JOBS = 1_000_000
+BULK_CLIENTS = 2
+# Jobs that are worked off, and jobs that are queued.
+SQLITE_JOBS, POSTGRES_JOBS = (60_000, 1_000_000), (20_000, 200_000)
+IDLE_ROUNDS = 300
 DEPTHS, STEP_ROUNDS = [10_000, 1_000_000], 300
 CHURN_JOBS = 10_000_000
 RESULTS = harness.HERE / "results" / "queue.json"
@@ -77,7 +78,7 @@ class Bench:
     def over_sqlite(self):
         # The disk is not the same from one minute to the next, so the bare commit is timed before and after.
         commits = [self.commit()]
-        found = self.over(lambda folder: {"sqlite": {"path": str(folder / "jobs.sqlite")}})
+        found = self.over(lambda folder: {"sqlite": {"path": str(folder / "jobs.sqlite")}}, *SQLITE_JOBS)
         commits.append(self.commit())
         folder = self.fresh()
         store = {"sqlite": {"path": str(folder / "jobs.sqlite")}}
@@ -93,29 +94,28 @@ class Bench:
     def over_postgres(self):
         url = servers.postgres()
         try:
-            return self.over(lambda _: {"postgres": {"url": servers.postgres()}})
+            return self.over(lambda _: {"postgres": {"url": servers.postgres()}}, *POSTGRES_JOBS)
         finally:
             servers.forget_postgres(url)
 
-    def over(self, store):
+    def over(self, store, work_jobs, jobs):
+        """What the API is over a store: so many jobs are worked off, and so many are queued."""
         folder = self.fresh()
         with servers.Headwater(self.headwater(), folder, store(folder)) as server:
-            found = {"idleMib": server.resident_mib()}
+            found = {"idleMib": server.resident_mib(), "idleOwnMib": server.resident_mib("RssAnon")}
+            found["idle"] = self.load("idle", server.address, servers.QUEUE, IDLE_ROUNDS)
             found["enqueue"] = self.enqueue(server, 1)
             found["enqueueMany"] = self.enqueue(server, CLIENTS)
-            self.work_off(server)
-            found["idle"] = self.load("idle", server.address, servers.QUEUE, IDLE_ROUNDS)
         folder = self.fresh()
         with servers.Headwater(self.headwater(), folder, store(folder)) as server:
-            found["bulk"] = self.bulk(server, BULK_JOBS)
-            with_some = server.look()
+            self.bulk(server, work_jobs)
+            before = server.look()
             found["work"] = self.work_off(server)
-            found["work"]["cpuSeconds"] = round(server.look() - with_some, 2)
+            found["work"]["serverMicrosEach"] = round((server.look() - before) * 1e6 / work_jobs)
         folder = self.fresh()
         with servers.Headwater(self.headwater(), folder, store(folder)) as server:
-            self.bulk(server, MEMORY_JOBS)
-            found["queued"] = {"jobs": MEMORY_JOBS, "mib": server.resident_mib(), "peakMib": round(server.peak_mib(), 1),
-                               "startSeconds": round(server.start_seconds, 2)}
+            found["bulk"] = self.bulk(server, jobs)
+            found["queued"] = {"jobs": jobs, "mib": server.resident_mib(), "ownMib": server.resident_mib("RssAnon")}
         return found
 
     def enqueue(self, server, clients):
@@ -143,7 +143,7 @@ class Bench:
         found = {}
         with servers.Redis(folder) as redis:
             peer = peers.Peer(name, redis)
-            found["idleMib"] = redis.resident_mib()
+            found["idleMib"], found["idleOwnMib"] = redis.resident_mib(), redis.resident_mib("RssAnon")
             found["enqueue"] = peer.load("enqueue", 1, SECONDS)
             found["enqueueMany"] = peer.load("enqueue", CLIENTS, SECONDS)
             jobs = sum(run["operations"] + run.pop("warmUp") for run in (found["enqueue"], found["enqueueMany"]))
@@ -151,8 +151,7 @@ class Bench:
                 redis.ask("FLUSHALL")
                 jobs = 100_000 if name == "bullmq" else 30_000
                 found["bulk"] = peer.load("bulk", jobs)
-            mib = redis.resident_mib()
-            found["queued"] = {"jobs": jobs, "mib": mib, "kibEach": round((mib - found["idleMib"]) * 1024 / jobs, 2)}
+            found["queued"] = {"jobs": jobs, "mib": redis.resident_mib(), "ownMib": redis.resident_mib("RssAnon")}
         with servers.Redis(self.fresh()) as redis:
             peer = peers.Peer(name, redis)
             peer.load("fill", peer.jobs)
@@ -226,7 +225,9 @@ class Bench:
 
 
 def load():
-    """The load program, built for release."""
+    """The load program: `HEADWATER_LOAD`, or the release build."""
+    if "HEADWATER_LOAD" in os.environ:
+        return os.environ["HEADWATER_LOAD"]
     subprocess.run(["cargo", "build", "--release", "--locked", "--package", "load"], cwd=harness.REPOSITORY, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", harness.REPOSITORY / "target"))
     return str(target / "release" / "load")

@@ -113,8 +113,8 @@ def forget_postgres(url):
 
 
 def sql(statement, url):
-    command = ["psql", "--quiet", "--no-psqlrc", "--command", statement, url]
-    subprocess.run(command, check=True, env={**os.environ, "PGOPTIONS": "-cclient_min_messages=warning"})
+    subprocess.run(["psql", "--quiet", "--no-psqlrc", "--command", f"SET client_min_messages = warning; {statement}", url],
+                   check=True)
 
 
 def no_sync():

@@ -21,7 +21,7 @@ def show(results):
 
 
 def variants(results):
-    print("| variant | enqueue, 1 client | enqueue, 64 clients | bulk | one by one | idle, p50 and p99 | idle memory | a queued job |")
+    print("| variant | enqueue, 1 client | enqueue, 64 clients | bulk | one by one | idle, p50 and p99 | memory idle: resident, own | own, a queued job |")
     print("|---|---|---|---|---|---|---|---|")
     for name, found in results.items():
         if name in ["depth", "churn"]:
@@ -33,12 +33,19 @@ def variants(results):
         idle = at(own, "idle")
         idle = f"{idle['p50']:.1f}, {idle['p99']:.1f} ms" if idle else "-"
         cells = [number(at(own, "enqueue", "perSecond")), number(many), number(bulk), number(at(own, "work", "perSecond")), idle,
-                 number(at(own, "idleMib"), " MiB"), each(at(own, "queued"), at(own, "idleMib"))]
+                 memory(own), each(own)]
         print(f"| `{name}` | " + " | ".join(cells) + " |")
 
 
-def each(queued, idle_mib):
-    return f"{(queued['mib'] - idle_mib) * 1024 / queued['jobs']:.2f} KiB" if queued else "-"
+def memory(found):
+    return f"{found['idleMib']:.0f}, {found['idleOwnMib']:.0f} MiB" if "idleMib" in found else "-"
+
+
+def each(found):
+    """What a queued job takes of the memory of its server."""
+    if "queued" not in found:
+        return "-"
+    return f"{(found['queued']['ownMib'] - found['idleOwnMib']) * 2**20 / found['queued']['jobs']:,.0f} bytes"
 
 
 def depths(found):
@@ -70,4 +77,4 @@ def goals(found):
     for name, goal in asked:
         rate = found[name]["perSecond"]
         print(f"{name}: {rate:,.0f} a second of {goal:,.0f} ({rate / goal:.0%})")
-    print(f"memory idle: {found['idleMib']} MiB (at most 20)")
+    print(f"memory idle: {found['idleMib']} MiB resident, {found['idleOwnMib']} MiB of it its own (at most 20)")

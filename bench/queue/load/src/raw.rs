@@ -132,9 +132,10 @@ fn copy(connection: &mut postgres::Client) -> Result<f64> {
 /// Finishes a row and takes the next, in one transaction.
 fn take(connection: &mut postgres::Client, lasts: Duration) -> Result<Times> {
     let work = connection.prepare(
-        "WITH ended AS (UPDATE load_job SET state = 2 WHERE id = $1)
-         UPDATE load_job SET state = 1 WHERE id =
-           (SELECT id FROM load_job WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, payload",
+        "WITH ended AS (UPDATE load_job SET state = 2 WHERE id = $1),
+           next AS MATERIALIZED
+             (SELECT id FROM load_job WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+         UPDATE load_job SET state = 1 FROM next WHERE load_job.id = next.id RETURNING load_job.id, payload",
     )?;
     let mut held = 0_i64;
     timed(lasts, || {
