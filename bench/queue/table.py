@@ -49,6 +49,7 @@ def each(found):
 
 
 def depths(found):
+    found = {jobs: depth for jobs, depth in found.items() if jobs.isdigit()}
     if not found:
         return
     print("| | " + " | ".join(f"{int(jobs):,} jobs" for jobs in found) + " | ratio |")

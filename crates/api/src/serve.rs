@@ -31,7 +31,7 @@ pub async fn serve(listener: TcpListener, api: Api, stop: impl Future<Output = (
 
 /// A future behind a pointer is compiled here, with what it calls, and not in the crate that awaits it, which may be
 /// one that is not optimised.
-fn until<'a>(listener: TcpListener, api: Api, stop: Boxed<'a, ()>) -> Boxed<'a, Result<(), Error>> {
+fn until(listener: TcpListener, api: Api, stop: Boxed<'_, ()>) -> Boxed<'_, Result<(), Error>> {
     Box::pin(serve_until(listener, api, stop))
 }
 

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -64,10 +66,10 @@ impl Connection {
         let mut body = String::from(r#"{"outcomes":["#);
         for (index, Lease { id, token }) in leases.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            body.push_str(&format!(r#"{comma}{{"id":"{id}","token":"{token}","ack":{{"result":null}}}}"#));
+            write!(body, r#"{comma}{{"id":"{id}","token":"{token}","ack":{{"result":null}}}}"#)?;
         }
         let lease = if next.is_empty() { String::new() } else { format!(r#","lease":{next}"#) };
-        body.push_str(&format!("]{lease}}}"));
+        write!(body, "]{lease}}}")?;
         Ok(serde_json::from_slice(self.post("/v1/leases/finish", &body).await?)?)
     }
 

@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -57,30 +58,15 @@ async fn put_until(
 }
 
 /// Clients put jobs, 10,000 in each request.
-pub(crate) async fn bulk(
-    address: &str,
-    queue: &str,
-    clients: usize,
-    jobs: usize,
-    key: Option<&str>,
-) -> Result<Value> {
+pub(crate) async fn bulk(address: &str, queue: &str, clients: usize, jobs: usize, key: Option<&str>) -> Result<Value> {
     let clock = Clock::system();
     let left = Rc::new(Cell::new(jobs));
     let set = LocalSet::new();
     let mut tasks = Vec::new();
     for _ in 0..clients {
-        let (mut connection, left) = (Connection::open(address).await?, Rc::clone(&left));
-        let (path, key) = (format!("/v1/queues/{queue}/jobs/bulk"), key.map(str::to_owned));
-        tasks.push(set.spawn_local(async move {
-            loop {
-                let some = left.get().min(BULK);
-                if some == 0 {
-                    return anyhow::Ok(());
-                }
-                left.set(left.get() - some);
-                put_many(&mut connection, &path, some, key.as_deref()).await?;
-            }
-        }));
+        let connection = Connection::open(address).await?;
+        let path = format!("/v1/queues/{queue}/jobs/bulk");
+        tasks.push(set.spawn_local(put_rest(connection, path, Rc::clone(&left), key.map(str::to_owned))));
     }
     let before = clock.elapsed();
     set.run_until(async {
@@ -94,6 +80,15 @@ pub(crate) async fn bulk(
     Ok(json!({ "operations": jobs, "perSecond": per_second(jobs, taken) }))
 }
 
+async fn put_rest(mut connection: Connection, path: String, left: Rc<Cell<usize>>, key: Option<String>) -> Result<()> {
+    while left.get() > 0 {
+        let some = left.get().min(BULK);
+        left.set(left.get() - some);
+        put_many(&mut connection, &path, some, key.as_deref()).await?;
+    }
+    Ok(())
+}
+
 #[derive(Deserialize)]
 struct Placed {
     state: Option<String>,
@@ -105,7 +100,7 @@ pub(crate) async fn put_many(connection: &mut Connection, path: &str, jobs: usiz
     let mut body = String::from("[");
     for n in 0..jobs {
         let comma = if n == 0 { "" } else { "," };
-        body.push_str(&format!(r#"{comma}{{"payload":{{"client":0,"n":{n}}}{key}}}"#));
+        write!(body, r#"{comma}{{"payload":{{"client":0,"n":{n}}}{key}}}"#)?;
     }
     body.push(']');
     let placed: Vec<Placed> = serde_json::from_slice(connection.post(path, &body).await?)?;

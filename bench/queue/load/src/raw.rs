@@ -41,7 +41,8 @@ pub(crate) fn sqlite(file: &Path, seconds: u64) -> Result<Value> {
     let work = timed(lasts, || {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         connection.prepare_cached("UPDATE job SET state = 2 WHERE id = ?1")?.execute([held])?;
-        let next = "UPDATE job SET state = 1 WHERE id = (SELECT min(id) FROM job WHERE state = 0) RETURNING id, payload";
+        let next =
+            "UPDATE job SET state = 1 WHERE id = (SELECT min(id) FROM job WHERE state = 0) RETURNING id, payload";
         held = connection.prepare_cached(next)?.query_row([], |row| row.get(0))?;
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
@@ -100,11 +101,7 @@ pub(crate) fn postgres(url: &str, clients: usize, seconds: u64) -> Result<Value>
     }))
 }
 
-fn each(
-    url: &str,
-    clients: usize,
-    run: impl Fn(&mut postgres::Client) -> Result<Times> + Sync,
-) -> Result<Times> {
+fn each(url: &str, clients: usize, run: impl Fn(&mut postgres::Client) -> Result<Times> + Sync) -> Result<Times> {
     std::thread::scope(|scope| {
         let run = &run;
         let client = || run(&mut postgres::Client::connect(url, NoTls)?);
@@ -131,15 +128,16 @@ fn copy(connection: &mut postgres::Client) -> Result<f64> {
 
 /// Finishes a row and takes the next, in one transaction.
 fn take(connection: &mut postgres::Client, lasts: Duration) -> Result<Times> {
-    let work = connection.prepare(
-        "WITH ended AS (UPDATE load_job SET state = 2 WHERE id = $1),
-           next AS MATERIALIZED
-             (SELECT id FROM load_job WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-         UPDATE load_job SET state = 1 FROM next WHERE load_job.id = next.id RETURNING load_job.id, payload",
-    )?;
+    let end = connection.prepare("UPDATE load_job SET state = 2 WHERE id = $1")?;
+    let first = "SELECT id, payload FROM load_job WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED";
+    let first = connection.prepare(first)?;
+    let begin = connection.prepare("UPDATE load_job SET state = 1 WHERE id = $1")?;
     let mut held = 0_i64;
     timed(lasts, || {
-        held = connection.query_one(&work, &[&held]).context("a row is left")?.get(0);
-        Ok(())
+        let mut transaction = connection.transaction()?;
+        transaction.execute(&end, &[&held])?;
+        held = transaction.query_one(&first, &[]).context("a row is left")?.get(0);
+        transaction.execute(&begin, &[&held])?;
+        Ok(transaction.commit()?)
     })
 }
