@@ -17,14 +17,14 @@ CACHE = pathlib.Path(os.environ.get("HEADWATER_CACHE", pathlib.Path.home() / ".c
 PACKAGES = ["bytewax==0.21.1", "confluent-kafka==2.16.1", "fastavro==1.13.1", "orjson==3.11.4", "pyarrow==26.0.1"]
 
 
-def python():
+def python(name="venv", packages=PACKAGES):
     """The interpreter of an environment that has the peers."""
-    folder = CACHE / "venv"
+    folder = CACHE / name
     stamp = folder / "packages.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PACKAGES):
+    if not stamp.exists() or stamp.read_text() != "\n".join(packages):
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PACKAGES], check=True)
-        stamp.write_text("\n".join(PACKAGES))
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *packages], check=True)
+        stamp.write_text("\n".join(packages))
     return str(folder / "bin" / "python")
 
 
@@ -52,10 +52,10 @@ def fresh(name):
     return folder
 
 
-def document(folder, name, spec):
-    """Writes a stream's document; JSON is YAML."""
+def document(folder, name, spec, kind="Stream"):
+    """Writes a document; JSON is YAML."""
     path = folder / f"{name}.json"
-    whole = {"apiVersion": "headwater.dev/v1alpha1", "kind": "Stream", "metadata": {"name": name}, "spec": spec}
+    whole = {"apiVersion": "headwater.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
     path.write_text(json.dumps(whole, indent=1))
     return path
 

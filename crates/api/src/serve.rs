@@ -1,4 +1,4 @@
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,11 +26,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until `stop` is ready, then drains: takes no more connections, ends what waits with what there is, and lets
 /// requests end within the limit's drain time. Refuses to start where everybody could do everything.
 pub async fn serve(listener: TcpListener, api: Api, stop: impl Future<Output = ()> + Send) -> Result<(), Error> {
+    until(listener, api, Box::pin(stop)).await
+}
+
+/// A future behind a pointer is compiled here, with what it calls, and not in the crate that awaits it, which may be
+/// one that is not optimised.
+fn until(listener: TcpListener, api: Api, stop: Boxed<'_, ()>) -> Boxed<'_, Result<(), Error>> {
+    Box::pin(serve_until(listener, api, stop))
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+async fn serve_until(listener: TcpListener, api: Api, mut stop: Boxed<'_, ()>) -> Result<(), Error> {
     api.access.check(listener.local_addr().map_err(Error::Listen)?)?;
     let router = route::router(api.clone());
     let slots = Arc::new(Semaphore::new(api.limits.connections));
     let mut connections = JoinSet::new();
-    let mut stop = pin!(stop);
     loop {
         tokio::select! {
             biased;

@@ -19,13 +19,19 @@ impl Book {
             return Err(Error::invalid("jobs", format!("holds more than {} jobs", limit::BULK_JOBS_MAX)).into());
         }
         let queue = self.queue_id(&put.queue)?;
-        let (jobs, is_atomic) = (put.jobs.len(), put.atomic);
+        if !put.atomic {
+            let placed = put.jobs.into_iter().map(|job| told(self.put_into(queue, &put.queue, job)));
+            let placed = placed.collect::<Done<Vec<_>>>()?;
+            self.settle_slots()?;
+            return Ok(placed);
+        }
+        let jobs = put.jobs.len();
         let mut refused = None;
         let placed = self.attempt(|book| {
             let mut placed = Vec::with_capacity(jobs);
             for job in put.jobs {
                 placed.push(told(book.put_into(queue, &put.queue, job))?);
-                let refusal = placed.last().and_then(|one| one.as_ref().err()).filter(|_| is_atomic).cloned();
+                let refusal = placed.last().and_then(|one| one.as_ref().err()).cloned();
                 refused = refusal.map(|why| (placed.len() - 1, why));
                 refused.as_ref().map_or(Ok(()), |(_, why)| Err(why.clone()))?;
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus};
 use stdx::{Clock, Timestamp};
 use tempfile::TempDir;
 
@@ -48,6 +48,22 @@ fn tables_of_another_version_are_refused() {
     Connection::open(&path).unwrap().execute("UPDATE meta SET value = 9 WHERE name = 'version'", []).unwrap();
     let refused = Sqlite::open(&SqliteOptions::new(path, clock())).unwrap_err();
     assert!(refused.to_string().contains("version 9"), "{refused}");
+}
+
+#[test]
+fn a_statement_is_read_once_whatever_it_is_given() {
+    let folder = TempDir::new().unwrap();
+    drop(open(folder.path(), &clock()));
+    let connection = connect(&folder.path().join("q.sqlite"), 1024).unwrap();
+    let of_lane = "SELECT serial FROM job WHERE lane = ?1 AND state = 3 ORDER BY due, serial LIMIT ?2";
+    let of_key = "SELECT serial FROM job WHERE slot = ?1 AND state = ?2 ORDER BY due, serial LIMIT 1";
+    for sql in [of_lane, of_key] {
+        let mut statement = connection.prepare(sql).unwrap();
+        for given in 1..5 {
+            assert!(!statement.exists([given, given]).unwrap());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+    }
 }
 
 #[test]

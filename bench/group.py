@@ -63,6 +63,19 @@ class Group:
         except OSError:
             pass  # It ended meanwhile.
 
+    def resident_mib(self, field="VmRSS"):
+        """What its processes have resident now, each by itself, added up. `RssAnon`: without the pages of files, which
+        are mostly the program's own and go where memory is short."""
+        self.look()
+        kib = 0
+        for process in self.cpus:
+            try:
+                lines = pathlib.Path("/proc", process, "status").read_text().splitlines()
+            except OSError:
+                continue  # It ended meanwhile.
+            kib += sum(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+        return round(kib / 1024, 1)
+
     def peak_mib(self):
         """The most resident memory that its processes had, each by itself, added up."""
         return sum(self.peaks.values())
