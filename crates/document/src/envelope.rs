@@ -158,7 +158,11 @@ impl Document {
                 None => problem.found = format!("{} ({within})", problem.found),
             }
         }
-        problem.place(self.source.place(span))
+        let mut place = self.source.place(span);
+        if problem.is_masked {
+            self.source.mask(&mut place, &[span]);
+        }
+        problem.place(place)
     }
 
     fn node_at(&self, path: &Path) -> Option<&Node> {

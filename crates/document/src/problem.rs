@@ -31,6 +31,9 @@ pub struct Problem {
     /// Where it is written, once [`crate::Document::locate`] or the reader has found it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Box<Place>>,
+    /// Whether a secret stands there, so that its place shows `*` instead.
+    #[serde(skip)]
+    pub is_masked: bool,
 }
 
 /// A place in a file. Lines and columns count from 1, columns in characters.
@@ -53,7 +56,7 @@ impl Problem {
     /// A problem with the part at `path`; to be completed by [`found`](Problem::found) and the others.
     pub fn at(path: impl fmt::Display) -> Problem {
         let (path, found, expected) = (path.to_string(), String::new(), String::new());
-        Problem { path, found, expected, hint: None, within: None, place: None }
+        Problem { path, found, expected, hint: None, within: None, place: None, is_masked: false }
     }
 
     /// The same problem, saying what was found.
@@ -90,6 +93,13 @@ impl Problem {
     #[must_use]
     pub fn within(mut self, within: Within) -> Problem {
         self.within = Some(Box::new(within));
+        self
+    }
+
+    /// The same problem, with a secret where it is: its place shows `*` instead.
+    #[must_use]
+    pub fn masked(mut self) -> Problem {
+        self.is_masked = true;
         self
     }
 

@@ -84,7 +84,8 @@ impl StoreSpec {
             }
             Self::Sqlite(_) => None,
             Self::Postgres(postgres) => postgres::problem(&postgres.url)
-                .map(|found| Problem::at("spec.store.postgres.url").found(found))
+                // What can't be read may hold a password too.
+                .map(|found| Problem::at("spec.store.postgres.url").found(found).masked())
                 .map(|problem| problem.expected("`postgres://user@host/database`, the password in `password`")),
             Self::Redis(_) => Some(
                 Problem::at("spec.store.redis")

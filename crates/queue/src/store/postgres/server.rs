@@ -71,7 +71,7 @@ impl Server {
 pub(crate) fn problem(url: &str) -> Option<String> {
     match parse(url) {
         Err(why) => Some(why),
-        Ok(config) if config.get_password().is_some() => Some("a password in the URL, which is printed".to_owned()),
+        Ok(config) if config.get_password().is_some() => Some("a password in the URL, and URLs are printed".to_owned()),
         Ok(config) if config.get_hosts().is_empty() => Some("a URL without a host".to_owned()),
         Ok(_) => None,
     }
