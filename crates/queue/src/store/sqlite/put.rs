@@ -213,6 +213,7 @@ impl Book {
     fn end_one(&mut self, row: &mut Row, code: Code, reason: Option<crate::Reason>) -> Done<()> {
         let now = self.now();
         self.move_to(row, code);
+        self.ended += 1;
         row.reason = reason;
         row.ended = Some(now);
         row.due = now.saturating_add(row.keep);
