@@ -86,6 +86,8 @@ pub(super) struct Book {
     pub(super) drained: HashSet<String>,
     /// The last sweep, by the clock that never jumps.
     pub(super) swept: Duration,
+    /// Jobs that have ended since then.
+    pub(super) ended: usize,
     pub(super) last_serial: i64,
     pub(super) lease_number: i64,
     lease_number_stored: i64,
@@ -118,6 +120,7 @@ impl Book {
             .unwrap_or_default();
         let mut book = Self {
             swept: clock.elapsed(),
+            ended: 0,
             connection,
             clock,
             hub,

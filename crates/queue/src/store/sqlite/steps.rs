@@ -35,6 +35,7 @@ impl Steps for Book {
         }
         self.tally(row.lane, row.code, -1);
         self.tally(row.lane, code, 1);
+        self.ended += usize::from(code.has_ended());
         row.code = code;
         self.moved(row);
     }

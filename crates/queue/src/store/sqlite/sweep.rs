@@ -18,6 +18,9 @@ use crate::view::ScheduleInfo;
 /// How much of each kind one sweep does, so that it never keeps others waiting for long.
 const STEP: usize = 500;
 
+/// Ended jobs that one sweep forgets at most.
+const FORGOTTEN_MAX: usize = 10_000;
+
 /// The longest time between two sweeps.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -68,7 +71,8 @@ impl Book {
 
     fn sweep_due(&mut self, swept: &mut Swept) -> Done<bool> {
         let now = self.now();
-        let serials = self.step("SELECT serial FROM job WHERE state = 0 AND due <= ?1 ORDER BY due LIMIT ?2", now)?;
+        let serials =
+            self.step("SELECT serial FROM job WHERE state = 0 AND due <= ?1 ORDER BY due LIMIT ?2", now, STEP)?;
         for serial in &serials {
             if let Some(mut row) = Row::load(&self.connection, *serial)? {
                 self.place_and_store(&mut row, now)?;
@@ -80,7 +84,10 @@ impl Book {
 
     fn sweep_ended(&mut self, swept: &mut Swept) -> Done<bool> {
         let now = self.now();
-        let serials = self.step("SELECT serial FROM job WHERE state >= 5 AND due <= ?1 ORDER BY due LIMIT ?2", now)?;
+        // Twice as many as have ended since the last sweep, so that what is kept does not grow without end.
+        let limit = (2 * std::mem::take(&mut self.ended)).clamp(STEP, FORGOTTEN_MAX);
+        let serials =
+            self.step("SELECT serial FROM job WHERE state >= 5 AND due <= ?1 ORDER BY due LIMIT ?2", now, limit)?;
         for serial in &serials {
             let Some(mut row) = Row::load(&self.connection, *serial)? else { continue };
             if self.is_parent(*serial)? {
@@ -91,12 +98,12 @@ impl Book {
                 swept.expired += 1;
             }
         }
-        Ok(serials.len() == STEP)
+        Ok(serials.len() == limit)
     }
 
-    fn step(&self, sql: &str, now: i64) -> Done<Vec<i64>> {
+    fn step(&self, sql: &str, now: i64, limit: usize) -> Done<Vec<i64>> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let limit = i64::try_from(STEP).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Ok(statement.query_map(params![now, limit], |row| row.get(0))?.collect::<Result<_, _>>()?)
     }
 

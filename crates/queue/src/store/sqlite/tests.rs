@@ -67,6 +67,27 @@ fn a_statement_is_read_once_whatever_it_is_given() {
 }
 
 #[test]
+fn jobs_are_forgotten_as_quickly_as_they_end() {
+    let (folder, clock) = (TempDir::new().unwrap(), clock());
+    let store = open(folder.path(), &clock);
+    let settings = serde_json::from_str(r#"{"retention": "30s"}"#).unwrap();
+    store.change(Change::PutQueue("q".to_owned(), settings)).wait().unwrap();
+    let (mut kept, mut most) = (0, 0);
+    for _ in 0..40 {
+        let jobs = vec![NewJob::default(); 1000];
+        store.put(Put { queue: "q".to_owned(), jobs, atomic: false }).wait().unwrap();
+        let leases = store.lease(LeaseRequest { n: 1000, ..LeaseRequest::new("q", "w") }).wait().unwrap();
+        let ack = |lease: Lease| Outcome::ack(lease.id, lease.token, Json::null());
+        store.finish(Finish { outcomes: leases.into_iter().map(ack).collect(), lease: None }).wait().unwrap();
+        kept += 1000;
+        clock.advance(Duration::from_secs(3));
+        kept -= store.sweep().wait().unwrap().expired;
+        most = most.max(kept);
+    }
+    assert!(most <= 12_000, "ten thousand end in half a minute, and {most} were kept");
+}
+
+#[test]
 fn requests_that_wait_share_a_transaction() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path(), &clock());
