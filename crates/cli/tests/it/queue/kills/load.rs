@@ -105,7 +105,7 @@ impl Load {
 
     /// Puts jobs, each with a key of its own, one by one and in bulk.
     pub(super) fn put(&self, client: usize, mut draw: fastrand::Rng) {
-        while !self.is_enough.load(Ordering::Relaxed) {
+        while !self.is_enough.load(Ordering::Relaxed) && !self.is_abandoned.load(Ordering::Relaxed) {
             pause(Duration::from_micros(draw.u64(..6000)));
             let waiting = {
                 let told = self.told.lock().unwrap();
