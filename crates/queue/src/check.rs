@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::home::StoreSpec;
 use crate::limit;
 use crate::settings::{QueueSettings, ScheduleSpec};
 use crate::spec::{AuthSpec, Spec, WorkerSpec};
+use crate::store::kind::StoreSpec;
 use crate::store::name_is_fine;
 use crate::timetable::Timetable;
 

@@ -17,12 +17,12 @@ use std::time::Duration;
 use stdx::{Clock, Timestamp};
 
 use crate::error::Error;
-use crate::home::Opened;
 use crate::id::{JobId, Token};
 use crate::job::{NewJob, State};
 use crate::json::Json;
 use crate::lease::{Beat, Finish, Finished, Lease, LeaseRequest, Outcome, Pulse};
 use crate::settings::QueueSettings;
+use crate::store::kind::Opened;
 use crate::store::{Change, Changed, Placed, Put, Store, Swept, View};
 use crate::view::Job;
 

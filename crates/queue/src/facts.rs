@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use stdx::Chain;
 
 use crate::check::Service;
-use crate::home::StoreFacts;
 use crate::moment::Moment;
 use crate::spec::WorkerSpec;
+use crate::store::kind::StoreFacts;
 use crate::world::World;
 
 /// How the world is.

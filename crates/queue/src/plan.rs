@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use crate::check::{Service, check};
 use crate::facts::Facts;
-use crate::home::{Home, PROMISE, StoreFacts};
 use crate::moment::Moment;
 use crate::settings::{QueueSettings, ScheduleSpec};
 use crate::spec::{Scope, WorkerSpec};
+use crate::store::kind::{PROMISE, StoreFacts, StorePlan};
 
 /// What will happen. Printed, never sent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,7 +30,7 @@ pub struct Plan {
     /// Who may do what. Without holders, whoever reaches the address may do everything.
     pub holders: Vec<Holder>,
     /// Where jobs are kept.
-    pub store: Home,
+    pub store: StorePlan,
     /// What is known of that place.
     pub found: StoreFacts,
     /// The queues.
@@ -121,7 +121,7 @@ pub fn plan(service: &Service, facts: &Facts) -> Result<Plan, Vec<Problem>> {
             }
         }
     }
-    let Some(store) = spec.store.home(&facts.folder).filter(|_| problems.is_empty()) else { return Err(problems) };
+    let Some(store) = spec.store.plan(&facts.folder).filter(|_| problems.is_empty()) else { return Err(problems) };
     let schedules = spec.schedules.iter().map(|(name, spec)| Schedule {
         name: name.clone(),
         spec: spec.clone(),

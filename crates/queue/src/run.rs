@@ -17,10 +17,10 @@ use serde::Serialize;
 use stdx::Chain;
 
 use crate::error::Error;
-use crate::home::Opened;
 use crate::job::State;
 use crate::moment::Moment;
 use crate::plan::{Plan, Pool};
+use crate::store::kind::Opened;
 use crate::store::{Change, Declaration, Store, Swept, View};
 use crate::work::{Pace, Worker};
 use crate::world::World;

@@ -8,9 +8,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::home::StoreSpec;
 use crate::settings::{QueueSettings, ScheduleSpec};
 use crate::store::Declaration;
+use crate::store::kind::StoreSpec;
 
 /// A jobs API over a durable store, and workers beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

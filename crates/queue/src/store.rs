@@ -1,6 +1,7 @@
 //! The seam between the queue and where it keeps its jobs.
 
 mod asked;
+pub(crate) mod kind;
 pub(crate) mod postgres;
 mod row;
 pub(crate) mod sqlite;

@@ -14,7 +14,7 @@ mod log;
 mod tests;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,6 @@ use self::finish::{Settled, Verdict};
 use self::held::{Held, Wish};
 use crate::lease::{Ending, Finish, Lease, LeaseRequest, Outcome};
 use crate::limit;
-use crate::spec::WorkerSpec;
 
 /// A pool of processes that work on jobs.
 #[derive(Clone)]
@@ -116,37 +115,6 @@ pub struct Worked {
 const FINISH_BYTES: usize = 4 << 20;
 
 impl Worker {
-    /// How long jobs may still run when a worker of a document is asked to stop.
-    pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
-
-    /// The worker that a document asks for, if it is one of commands. `environment` and `folder` are what the program
-    /// itself has; the document's variables come on top, and its folder is taken from there.
-    pub fn of(
-        spec: &WorkerSpec,
-        server: &str,
-        name: &str,
-        environment: &[(String, String)],
-        folder: &Path,
-    ) -> Option<Self> {
-        let added = spec.environment.iter().map(|(name, value)| (name.clone(), value.clone()));
-        Some(Self {
-            server: server.to_owned(),
-            token: None,
-            name: name.to_owned(),
-            queues: spec.queues.clone(),
-            types: spec.types.clone(),
-            concurrency: spec.concurrency as usize,
-            command: spec.command.clone()?,
-            environment: environment.iter().cloned().chain(added).collect(),
-            folder: spec.working_directory.as_ref().map_or_else(|| folder.to_owned(), |own| folder.join(own)),
-            timeout: spec.timeout.map(document::Duration::get),
-            stop_grace: spec.stop_grace.get(),
-            drain_grace: Self::DRAIN_GRACE,
-            memory_bytes_max: spec.memory_max.map(document::ByteSize::bytes),
-            pace: Pace::default(),
-        })
-    }
-
     /// Works until it is asked to stop. At [`Level::Drain`] it leases no more and lets its jobs end within the grace;
     /// at [`Level::Halt`] it ends them at once. Either way, what did not end by itself is given back.
     ///
@@ -259,7 +227,11 @@ impl Run {
         }
     }
 
+    /// How many more jobs may be asked for: none while as many results wait to be told as jobs may run.
     fn free(&self) -> usize {
+        if self.finished.len() >= self.worker.concurrency {
+            return 0;
+        }
         self.worker.concurrency.saturating_sub(self.running + self.polled)
     }
 

@@ -25,7 +25,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -48,6 +48,9 @@ use crate::view::{Event, Job, JobQuery, LogLine, Page, QueueInfo, ScheduleInfo, 
 
 /// How often whoever waits looks for itself, behind what the replicas tell each other.
 const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// Commits that the other replicas are still to be told of. Past it they find out by their poll.
+const TOLD_MAX: usize = 1024;
 
 /// How a database is opened.
 #[derive(Clone)]
@@ -125,7 +128,7 @@ impl Postgres {
         let mut db = Db::connect(&server).map_err(|broken| broken.error())?;
         migrate::migrate(&mut db, &options.clock).map_err(|broken| broken.error())?;
         let (hub, shared) = (Hub::default(), Arc::new(Shared::default()));
-        let (teller, told) = channel();
+        let (teller, told) = sync_channel(TOLD_MAX);
         let from = getrandom::u64().map_err(|error| Error::StoreDown { why: format!("no random numbers: {error}") })?;
         let book = Book::new(server.clone(), db, options.clock.clone(), hub.clone(), teller);
         let (works, works_in) = channel();

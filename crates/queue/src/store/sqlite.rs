@@ -23,7 +23,7 @@ mod writer;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,6 +56,9 @@ const POLL_EVERY: Duration = Duration::from_secs(5);
 
 /// Threads that read and write the files that jobs leave.
 const FILE_THREADS: usize = 2;
+
+/// Groups of files that are still to be removed. Past it the writer waits.
+const REMOVALS_MAX: usize = 1024;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
@@ -154,7 +157,7 @@ impl Sqlite {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error)?;
         artifacts::remove_strays(&artifacts::folder(path), &connection).map_err(refused)?;
         let (hub, shared) = (Hub::default(), Arc::new(Shared::default()));
-        let (remover, removals) = channel();
+        let (remover, removals) = sync_channel(REMOVALS_MAX);
         let book = Book::open(connection, options.clock.clone(), hub.clone(), remover).map_err(refused)?;
         let (works, works_in) = channel();
         let writer_shared = Arc::clone(&shared);

@@ -49,6 +49,12 @@ pub(super) trait Steps {
     /// lost.
     fn let_go(&mut self, row: &Row, outcome: &str) -> Result<(), Self::Fault>;
 
+    /// Those who wait hear of a job, and its key is looked at.
+    fn moved(&mut self, row: &Row);
+
+    /// From now on a running job whose cancellation was asked for may go on for so long.
+    fn store_grace(&mut self, row: &Row, grace: Duration) -> Result<(), Self::Fault>;
+
     /// Where a job that is not running belongs. `due` is its time before, and its place in line after where it is in
     /// line. Its concurrency key, if it has one, may still move it.
     fn place(&self, row: &mut Row, now: i64) -> Result<Code, Error> {
@@ -193,14 +199,52 @@ pub(super) trait Steps {
         self.back_in_line(row, "retry")
     }
 
-    /// A job that has ended begins anew, with all its attempts.
-    fn begin_anew(&mut self, row: &mut Row) -> Result<(), Self::Fault> {
+    /// Ends a job, or asks its worker to.
+    fn cancel(&mut self, row: &mut Row) -> Result<(), Self::Fault> {
+        if row.code.has_ended() {
+            return Err(wrong_state(row, "only a job that has not ended can be cancelled").into());
+        }
+        if row.code != Code::Running {
+            return self.end(row, Code::Cancelled, Some(Reason::Requested));
+        }
+        if row.cancel {
+            return Ok(());
+        }
+        row.cancel = true;
+        self.event(row, "cancelRequested", None)?;
+        self.store_row(row)?;
+        self.moved(row);
+        let grace = self.settings(row.queue)?.cancel_grace.get();
+        self.store_grace(row, grace)
+    }
+
+    /// A job that has ended badly begins anew, with all its attempts.
+    fn retry(&mut self, row: &mut Row) -> Result<(), Self::Fault> {
+        if !matches!(row.code, Code::Failed | Code::Cancelled) {
+            return Err(wrong_state(row, "only a job that failed or was cancelled can be tried again").into());
+        }
         let now = self.now();
         (row.attempt, row.pending, row.reason, row.ended) = (0, 0, None, None);
         (row.alone, row.due) = (false, now);
         self.event(row, "retried", None)?;
         self.place_and_store(row, now)
     }
+
+    /// A job that waits is given another time.
+    fn reschedule(&mut self, row: &mut Row, at: Moment) -> Result<(), Self::Fault> {
+        if row.code == Code::Running || row.code.has_ended() {
+            return Err(wrong_state(row, "only a job that waits can be given another time").into());
+        }
+        let now = self.now();
+        row.due = at.millis().max(now);
+        let data = json!({ "runAt": at.to_string() });
+        self.event(row, "rescheduled", Some(&data))?;
+        self.place_and_store(row, now)
+    }
+}
+
+fn wrong_state(row: &Row, needed: &'static str) -> Error {
+    Error::WrongState { id: row.id(), state: row.code.state(), needed }
 }
 
 /// Where a job is whose turn may come.

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use postgres::SimpleQueryMessage;
 use stdx::Clock;
 
 use super::db::{Broken, Db, Done, Fault};
-use super::row::{CODES, Code, Row};
+use super::row::{CODES, Code};
 use super::server::Server;
 use super::tell::Told;
 use crate::error::Error;
@@ -67,7 +67,7 @@ pub(super) struct Book {
     away: Option<(Broken, Duration, Duration)>,
     pub(super) clock: Clock,
     pub(super) hub: Hub,
-    teller: Sender<Told>,
+    teller: SyncSender<Told>,
     time: Time,
     /// Our clock and that of leases, when both were seen last, in the epoch of then.
     anchor: Option<(Duration, i64, i64)>,
@@ -90,7 +90,7 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub(super) fn new(server: Server, db: Db, clock: Clock, hub: Hub, teller: Sender<Told>) -> Self {
+    pub(super) fn new(server: Server, db: Db, clock: Clock, hub: Hub, teller: SyncSender<Told>) -> Self {
         Self {
             server,
             db: Some(db),
@@ -303,7 +303,7 @@ impl Book {
             }
         }
         told.ring(&self.hub);
-        let _ = self.teller.send(told);
+        let _ = self.teller.try_send(told);
     }
 
     /// The queue and the type of a lane.
@@ -448,13 +448,5 @@ impl Book {
     pub(super) fn wake_for_room(&mut self, queue: i64) {
         let Some(queue) = self.queues.get(&queue).filter(|queue| queue.settings.concurrency.is_some()) else { return };
         self.wakes.extend(queue.lanes.iter().map(|lane| Wake::Ready(*lane)));
-    }
-
-    pub(super) fn moved(&mut self, row: &Row) {
-        if row.code == Code::Ready {
-            self.wakes.push(Wake::Ready(row.lane));
-        }
-        self.slots.extend(row.slot);
-        self.wakes.push(Wake::Job(row.serial, row.tail));
     }
 }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::job::NewJob;
 use crate::store::Placed;
 use crate::store::asked::Asked;
+use crate::store::steps::Steps as _;
 
 /// From how many jobs on it pays: fewer are put one by one.
 pub(super) const JOBS_MIN: usize = 16;

@@ -6,10 +6,10 @@ use super::read;
 use super::row::{self, Code, Row};
 use crate::error::Error;
 use crate::id::JobId;
-use crate::job::{Reason, State};
+use crate::job::State;
 use crate::limit;
 use crate::moment::Moment;
-use crate::store::steps::{Steps as _, millis};
+use crate::store::steps::Steps as _;
 use crate::store::{Change, Changed, RetryMany};
 
 /// Workers that are remembered as drained. Past it, all are forgotten: a drain is a wish, not a promise.
@@ -18,10 +18,10 @@ const DRAINED_MAX: i64 = 10_000;
 impl Book {
     pub(super) fn change(&mut self, change: Change) -> Done<Changed> {
         let changed = match change {
-            Change::Cancel(id) => self.cancel(id)?,
-            Change::Retry(id) => self.retry(id)?,
+            Change::Cancel(id) => self.with(id, Self::cancel)?,
+            Change::Retry(id) => self.with(id, Self::retry)?,
             Change::RetryMany(many) => self.retry_many(&many)?,
-            Change::Reschedule(id, at) => self.reschedule(id, at)?,
+            Change::Reschedule(id, at) => self.with(id, |book, row| book.reschedule(row, at))?,
             Change::Delete(id) => self.delete(id)?,
             Change::Log { id, token, lines } => {
                 self.log(id, &token, lines)?;
@@ -54,41 +54,10 @@ impl Book {
         Ok(Changed::Job(Box::new(read::job(self.db()?, row.id())?)))
     }
 
-    fn cancel(&mut self, id: JobId) -> Done<Changed> {
+    /// Takes a step with a job, and tells what it is now.
+    fn with(&mut self, id: JobId, step: impl FnOnce(&mut Self, &mut Row) -> Done<()>) -> Done<Changed> {
         let mut row = self.find(id)?;
-        self.cancel_row(&mut row)?;
-        self.reply(&row)
-    }
-
-    /// Ends a job, or asks its worker to.
-    pub(super) fn cancel_row(&mut self, row: &mut Row) -> Done<()> {
-        if row.code.has_ended() {
-            let needed = "only a job that has not ended can be cancelled";
-            return Err(Error::WrongState { id: row.id(), state: row.code.state(), needed }.into());
-        }
-        if row.code != Code::Running {
-            return self.end(row, Code::Cancelled, Some(Reason::Requested));
-        }
-        if row.cancel {
-            return Ok(());
-        }
-        row.cancel = true;
-        self.event(row, "cancelRequested", None)?;
-        row::update(self.db()?, row)?;
-        self.moved(row);
-        let grace = self.lease_now() + millis(self.settings(row.queue)?.cancel_grace.get());
-        let sql = "UPDATE lease SET grace = $3 WHERE serial = $1 AND number = $2 AND outcome IS NULL";
-        self.db()?.execute(sql, &[&row.serial, &row.lease, &grace])?;
-        Ok(())
-    }
-
-    fn retry(&mut self, id: JobId) -> Done<Changed> {
-        let mut row = self.find(id)?;
-        if !matches!(row.code, Code::Failed | Code::Cancelled) {
-            let needed = "only a job that failed or was cancelled can be tried again";
-            return Err(Error::WrongState { id, state: row.code.state(), needed }.into());
-        }
-        self.begin_anew(&mut row)?;
+        step(self, &mut row)?;
         self.reply(&row)
     }
 
@@ -111,24 +80,10 @@ impl Book {
             count += serials.len();
             for serial in serials {
                 let row = row::load(self.db()?, serial)?.filter(|row| row.code == code);
-                row.map(|mut row| self.begin_anew(&mut row)).transpose()?;
+                row.map(|mut row| self.retry(&mut row)).transpose()?;
             }
         }
         Ok(Changed::Count(count))
-    }
-
-    fn reschedule(&mut self, id: JobId, at: Moment) -> Done<Changed> {
-        let mut row = self.find(id)?;
-        if row.code == Code::Running || row.code.has_ended() {
-            let needed = "only a job that waits can be given another time";
-            return Err(Error::WrongState { id, state: row.code.state(), needed }.into());
-        }
-        let now = self.now();
-        row.due = at.millis().max(now);
-        let data = serde_json::json!({ "runAt": at.to_string() });
-        self.event(&mut row, "rescheduled", Some(&data))?;
-        self.place_and_store(&mut row, now)?;
-        self.reply(&row)
     }
 
     fn delete(&mut self, id: JobId) -> Done<Changed> {

@@ -21,8 +21,12 @@ use crate::error::Error;
 /// How long a server may take to let us in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A lost server is noticed after this long without a word on a connection that waits.
+/// A connection that waits is asked for a sign of life after this long without a word, and then this often.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
+
+/// A server that has not confirmed for this long what was sent to it is gone, and so is the connection.
+const UNHEARD_MAX: Duration = Duration::from_secs(10);
 
 /// Where PostgreSQL listens, if nobody says otherwise.
 const PORT_DEFAULT: u16 = 5432;
@@ -40,7 +44,8 @@ impl Server {
         if let Some(password) = &options.password {
             config.password(password.expose());
         }
-        config.connect_timeout(CONNECT_WITHIN).keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
+        config.connect_timeout(CONNECT_WITHIN).tcp_user_timeout(UNHEARD_MAX);
+        config.keepalives(true).keepalives_idle(KEEPALIVE_IDLE).keepalives_interval(KEEPALIVE_EVERY);
         if config.get_application_name().is_none() {
             config.application_name("headwater");
         }

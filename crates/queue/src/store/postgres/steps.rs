@@ -1,17 +1,18 @@
 //! The statements beneath the rules' steps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::book::Book;
+use super::book::{Book, Wake};
 use super::db::{Done, Fault};
 use super::row::{self, Code, Row};
 use crate::error::Error;
 use crate::job::{Backoff, Failure};
 use crate::limit;
 use crate::settings::QueueSettings;
-use crate::store::steps::Steps;
+use crate::store::steps::{Steps, millis};
 
 impl Steps for Book {
     type Fault = Fault;
@@ -83,6 +84,21 @@ impl Steps for Book {
                        (SELECT number FROM lease WHERE serial = $1 ORDER BY number DESC LIMIT 1 OFFSET $2)";
             self.db()?.execute(sql, &[&row.serial, &i64::from(limit::LEASES_REMEMBERED)])?;
         }
+        Ok(())
+    }
+
+    fn moved(&mut self, row: &Row) {
+        if row.code == Code::Ready {
+            self.wakes.push(Wake::Ready(row.lane));
+        }
+        self.slots.extend(row.slot);
+        self.wakes.push(Wake::Job(row.serial, row.tail));
+    }
+
+    fn store_grace(&mut self, row: &Row, grace: Duration) -> Done<()> {
+        let until = self.lease_now() + millis(grace);
+        let sql = "UPDATE lease SET grace = $3 WHERE serial = $1 AND number = $2 AND outcome IS NULL";
+        self.db()?.execute(sql, &[&row.serial, &row.lease, &until])?;
         Ok(())
     }
 }

@@ -176,7 +176,7 @@ impl Book {
             match spec.overlap {
                 Overlap::Skip => return Ok(None),
                 Overlap::Queue => {}
-                Overlap::Replace => self.cancel_row(&mut last)?,
+                Overlap::Replace => self.cancel(&mut last)?,
             }
         }
         let mut job = spec.job.job();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
@@ -11,7 +11,7 @@ use stdx::Clock;
 use super::artifacts::Removal;
 use super::held::{Held, Leases};
 use super::logs::Logs;
-use super::row::{CODES, Code, Row};
+use super::row::{CODES, Code};
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::settings::QueueSettings;
@@ -97,7 +97,7 @@ pub(super) struct Book {
     pub(super) wakes: Vec<Wake>,
     /// Files that go once this is durable.
     pub(super) removals: Vec<Removal>,
-    remover: Sender<Vec<Removal>>,
+    remover: SyncSender<Vec<Removal>>,
     dirty: BTreeSet<(i64, Code)>,
     undo: Vec<Undo>,
 }
@@ -111,7 +111,12 @@ pub(super) enum Wake {
 pub(super) const REQUESTS_MAX: usize = 10_000;
 
 impl Book {
-    pub(super) fn open(connection: Connection, clock: Clock, hub: Hub, remover: Sender<Vec<Removal>>) -> Done<Self> {
+    pub(super) fn open(
+        connection: Connection,
+        clock: Clock,
+        hub: Hub,
+        remover: SyncSender<Vec<Removal>>,
+    ) -> Done<Self> {
         let number =
             |name: &str| connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
         let lease_number: i64 = number("lease")?;
@@ -334,14 +339,6 @@ impl Book {
         let Some(queue) = self.queues.get(&queue).filter(|queue| queue.settings.concurrency.is_some()) else { return };
         let has_some = |id: &&i64| self.lanes.get(*id).is_some_and(|lane| lane.jobs[Code::Ready.at()] > 0);
         self.wakes.extend(queue.lanes.iter().filter(has_some).map(|lane| Wake::Ready(*lane)));
-    }
-
-    pub(super) fn moved(&mut self, row: &Row) {
-        if row.code == Code::Ready {
-            self.wakes.push(Wake::Ready(row.lane));
-        }
-        self.slots.extend(row.slot);
-        self.wakes.push(Wake::Job(row.serial, row.tail));
     }
 }
 

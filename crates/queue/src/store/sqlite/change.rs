@@ -8,7 +8,7 @@ use super::read;
 use super::row::{Code, Row};
 use crate::error::Error;
 use crate::id::JobId;
-use crate::job::{Reason, State};
+use crate::job::State;
 use crate::limit;
 use crate::moment::Moment;
 use crate::store::steps::Steps as _;
@@ -20,10 +20,10 @@ const DRAINED_MAX: usize = 10_000;
 impl Book {
     pub(super) fn change(&mut self, change: Change) -> Done<Changed> {
         let changed = match change {
-            Change::Cancel(id) => self.cancel(id)?,
-            Change::Retry(id) => self.retry(id)?,
+            Change::Cancel(id) => self.with(id, Self::cancel)?,
+            Change::Retry(id) => self.with(id, Self::retry)?,
             Change::RetryMany(many) => self.retry_many(&many)?,
-            Change::Reschedule(id, at) => self.reschedule(id, at)?,
+            Change::Reschedule(id, at) => self.with(id, |book, row| book.reschedule(row, at))?,
             Change::Delete(id) => self.delete(id)?,
             Change::Log { id, token, lines } => {
                 self.log(id, &token, lines)?;
@@ -59,42 +59,10 @@ impl Book {
         Ok(Changed::Job(Box::new(read::job(&self.connection, row.id())?)))
     }
 
-    fn cancel(&mut self, id: JobId) -> Done<Changed> {
+    /// Takes a step with a job, and tells what it is now.
+    fn with(&mut self, id: JobId, step: impl FnOnce(&mut Self, &mut Row) -> Done<()>) -> Done<Changed> {
         let mut row = self.find(id)?;
-        self.cancel_row(&mut row)?;
-        self.reply(&row)
-    }
-
-    /// Ends a job, or asks its worker to.
-    pub(super) fn cancel_row(&mut self, row: &mut Row) -> Done<()> {
-        if row.code.has_ended() {
-            let needed = "only a job that has not ended can be cancelled";
-            return Err(Error::WrongState { id: row.id(), state: row.code.state(), needed }.into());
-        }
-        if row.code != Code::Running {
-            return self.end(row, Code::Cancelled, Some(Reason::Requested));
-        }
-        if row.cancel {
-            return Ok(());
-        }
-        row.cancel = true;
-        self.event(row, "cancelRequested", None)?;
-        row.update(&self.connection)?;
-        self.moved(row);
-        if let Some(mut held) = self.leases.get(row.serial).cloned() {
-            held.cancel = Some(self.clock.elapsed() + self.settings(row.queue)?.cancel_grace.get());
-            self.hold(row.serial, Some(held));
-        }
-        Ok(())
-    }
-
-    fn retry(&mut self, id: JobId) -> Done<Changed> {
-        let mut row = self.find(id)?;
-        if !matches!(row.code, Code::Failed | Code::Cancelled) {
-            let needed = "only a job that failed or was cancelled can be tried again";
-            return Err(Error::WrongState { id, state: row.code.state(), needed }.into());
-        }
-        self.begin_anew(&mut row)?;
+        step(self, &mut row)?;
         self.reply(&row)
     }
 
@@ -119,24 +87,10 @@ impl Book {
             count += serials.len();
             for serial in serials {
                 let mut row = Row::load(&self.connection, serial)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-                self.begin_anew(&mut row)?;
+                self.retry(&mut row)?;
             }
         }
         Ok(Changed::Count(count))
-    }
-
-    fn reschedule(&mut self, id: JobId, at: Moment) -> Done<Changed> {
-        let mut row = self.find(id)?;
-        if row.code == Code::Running || row.code.has_ended() {
-            let needed = "only a job that waits can be given another time";
-            return Err(Error::WrongState { id, state: row.code.state(), needed }.into());
-        }
-        let now = self.now();
-        row.due = at.millis().max(now);
-        let data = serde_json::json!({ "runAt": at.to_string() });
-        self.event(&mut row, "rescheduled", Some(&data))?;
-        self.place_and_store(&mut row, now)?;
-        self.reply(&row)
     }
 
     fn delete(&mut self, id: JobId) -> Done<Changed> {

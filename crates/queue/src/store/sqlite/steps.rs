@@ -1,11 +1,12 @@
 //! The statements beneath the rules' steps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::params;
 use serde_json::Value;
 
-use super::book::{Book, Done, Fault};
+use super::book::{Book, Done, Fault, Wake};
 use super::row::{Code, Row};
 use crate::error::Error;
 use crate::job::{Backoff, Failure};
@@ -85,6 +86,22 @@ impl Steps for Book {
             let sql = "DELETE FROM lease WHERE serial = ?1 AND number <= \
                        (SELECT number FROM lease WHERE serial = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)";
             self.connection.prepare_cached(sql)?.execute(params![row.serial, limit::LEASES_REMEMBERED])?;
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, row: &Row) {
+        if row.code == Code::Ready {
+            self.wakes.push(Wake::Ready(row.lane));
+        }
+        self.slots.extend(row.slot);
+        self.wakes.push(Wake::Job(row.serial, row.tail));
+    }
+
+    fn store_grace(&mut self, row: &Row, grace: Duration) -> Done<()> {
+        if let Some(mut held) = self.leases.get(row.serial).cloned() {
+            held.cancel = Some(self.clock.elapsed() + grace);
+            self.hold(row.serial, Some(held));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Where a queue keeps its jobs: the kinds of stores, and all that differs between them before they are open.
+//! The kinds of stores, and all that differs between them before they are open.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stdx::Chain;
 
+use super::postgres::{self, Postgres, PostgresOptions};
+use super::sqlite::{self, Sqlite, SqliteOptions};
+use super::{Store, View};
 use crate::artifact::Artifacts;
 use crate::error::Error;
-use crate::store::postgres::{self, Postgres, PostgresOptions};
-use crate::store::sqlite::{self, Sqlite, SqliteOptions};
-use crate::store::{Store, View};
 use crate::world::World;
 
 /// What is promised, whatever the store.
@@ -98,13 +98,13 @@ impl StoreSpec {
 
     /// What is known of it before it is opened. A server is asked, and may not answer.
     pub(crate) fn facts(&self, world: &World) -> StoreFacts {
-        match self.home(&world.folder) {
-            Some(Home::Sqlite { path }) => StoreFacts {
+        match self.plan(&world.folder) {
+            Some(StorePlan::Sqlite { path }) => StoreFacts {
                 bytes: path.metadata().ok().map(|file| file.len()),
                 holder: sqlite::holder(&path),
                 ..StoreFacts::default()
             },
-            Some(Home::Postgres(place)) => match postgres::version(&place.options(world)) {
+            Some(StorePlan::Postgres { url, ca }) => match postgres::version(&options(&url, ca, world)) {
                 Ok(version) => StoreFacts { version: Some(version), ..StoreFacts::default() },
                 Err(error) => StoreFacts { unreachable: Some(Chain(&error).to_string()), ..StoreFacts::default() },
             },
@@ -113,13 +113,13 @@ impl StoreSpec {
     }
 
     /// Where that is, seen from a folder.
-    pub(crate) fn home(&self, folder: &Path) -> Option<Home> {
+    pub(crate) fn plan(&self, folder: &Path) -> Option<StorePlan> {
         match self {
-            Self::Sqlite(sqlite) => Some(Home::Sqlite { path: folder.join(&sqlite.path) }),
-            Self::Postgres(postgres) => Some(Home::Postgres(Place {
-                url: postgres.url.clone(),
-                ca: postgres.ca.as_ref().map(|ca| folder.join(ca)),
-            })),
+            Self::Sqlite(sqlite) => Some(StorePlan::Sqlite { path: folder.join(&sqlite.path) }),
+            Self::Postgres(postgres) => {
+                let ca = postgres.ca.as_ref().map(|ca| folder.join(ca));
+                Some(StorePlan::Postgres { url: postgres.url.clone(), ca })
+            }
             Self::Redis(_) => None,
         }
     }
@@ -146,34 +146,20 @@ pub struct StoreFacts {
 /// Where the jobs of a plan are kept.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Home {
+pub enum StorePlan {
     /// In a file.
     Sqlite {
         /// Its path.
         path: PathBuf,
     },
-    /// In a database.
-    Postgres(Place),
-}
-
-/// Where a PostgreSQL database is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Place {
-    /// Its URL, which holds no password.
-    pub url: String,
-    /// A file of authorities.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca: Option<PathBuf>,
-}
-
-impl Place {
-    fn options(&self, world: &World) -> PostgresOptions {
-        let mut options = PostgresOptions::new(&self.url, world.clock.clone());
-        options.password.clone_from(&world.store_password);
-        options.ca.clone_from(&self.ca);
-        options
-    }
+    /// In a PostgreSQL database.
+    Postgres {
+        /// Its URL, which holds no password.
+        url: String,
+        /// A file of authorities.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ca: Option<PathBuf>,
+    },
 }
 
 /// An open store, as those see it who put, who read and who leave files.
@@ -200,12 +186,12 @@ impl fmt::Debug for Opened {
     }
 }
 
-impl Home {
+impl StorePlan {
     /// Opens it, and makes it where there is nothing. Blocks.
     pub(crate) fn open(&self, world: &World) -> Result<Opened, Error> {
         Ok(match self {
             Self::Sqlite { path } => Sqlite::open(&SqliteOptions::new(path, world.clock.clone()))?.into(),
-            Self::Postgres(place) => Postgres::open(&place.options(world))?.into(),
+            Self::Postgres { url, ca } => Postgres::open(&options(url, ca.clone(), world))?.into(),
         })
     }
 
@@ -214,9 +200,9 @@ impl Home {
         let is_there = match (self, found.bytes, &found.version, &found.unreachable) {
             (Self::Sqlite { .. }, None, ..) => "not there yet".to_owned(),
             (Self::Sqlite { .. }, Some(bytes), ..) => ByteSize::from_bytes(bytes).to_string(),
-            (Self::Postgres(_), _, Some(version), _) => format!("PostgreSQL {version}"),
-            (Self::Postgres(_), _, None, Some(_)) => "does not answer".to_owned(),
-            (Self::Postgres(_), _, None, None) => "not asked".to_owned(),
+            (Self::Postgres { .. }, _, Some(version), _) => format!("PostgreSQL {version}"),
+            (Self::Postgres { .. }, _, None, Some(_)) => "does not answer".to_owned(),
+            (Self::Postgres { .. }, _, None, None) => "not asked".to_owned(),
         };
         writeln!(f, "\nstore    {self} ({is_there})")?;
         if let Some(holder) = &found.holder {
@@ -229,11 +215,18 @@ impl Home {
     }
 }
 
-impl Display for Home {
+impl Display for StorePlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite { path } => write!(f, "{}", path.display()),
-            Self::Postgres(place) => f.write_str(&place.url),
+            Self::Postgres { url, .. } => f.write_str(url),
         }
     }
+}
+
+fn options(url: &str, ca: Option<PathBuf>, world: &World) -> PostgresOptions {
+    let mut options = PostgresOptions::new(url, world.clock.clone());
+    options.password.clone_from(&world.store_password);
+    options.ca = ca;
+    options
 }
